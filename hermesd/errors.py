@@ -4,6 +4,7 @@ HermesdError
 ├── OperatorError            whoever runs the daemon: configuration, disk, a second instance
 │   ├── ConfigError          carries every Problem found, not only the first
 │   ├── StateError           the state directory cannot be used (locked, unreadable, too new)
+│   ├── NotRunning           a command needs the daemon and nobody listens on its socket
 │   ├── LedgerUnavailable    the disk refuses writes; intake pauses until it recovers
 │   └── SecretUnavailable    a secret reference points at nothing
 ├── UserError                the person in the chat: shown to them as it is
@@ -75,6 +76,10 @@ class ConfigError(OperatorError):
 
 class StateError(OperatorError):
     """The state directory cannot be used."""
+
+
+class NotRunning(OperatorError):
+    """A command needs the running daemon, and nobody listens on its control socket."""
 
 
 class LedgerUnavailable(OperatorError):
