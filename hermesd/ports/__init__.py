@@ -12,10 +12,12 @@ from hermesd.ports.adapter import (
     Capabilities,
     Finding,
     HttpMount,
+    OffersLinks,
     TranscriptEntry,
 )
 from hermesd.ports.bot import AccessSettings, BotSettings, SecretRef
 from hermesd.ports.engine import Engine, EngineReply, EngineRequest, Row, Usage
+from hermesd.ports.listen import Listen
 from hermesd.ports.log import Log
 from hermesd.ports.tool import (
     CommandResult,
@@ -46,8 +48,10 @@ __all__ = [
     "EngineRequest",
     "Finding",
     "HttpMount",
+    "Listen",
     "Log",
     "MemoryView",
+    "OffersLinks",
     "Row",
     "SecretRef",
     "StepJournal",

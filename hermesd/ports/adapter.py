@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from hermesd.address import AdapterKey, Address
 from hermesd.clock import Clock
@@ -68,8 +68,11 @@ ASGIApp = Callable[..., Awaitable[None]]
 class HttpMount(Protocol):
     """The one HTTP server; an adapter with pages mounts an ASGI app on it."""
 
-    async def mount(self, listen: str, path: str, app: ASGIApp) -> str:
-        """Serve `app` below `path` on `host:port` (port 0 picks one); returns the base URL. Raises OperatorError."""
+    async def mount(self, listen: str, path: str, app: ASGIApp, *, guarded: bool = False) -> str:
+        """Serve `app` below `path` on `host:port` (port 0 picks one); returns the base URL. Raises OperatorError.
+
+        `guarded` says that the operator set a token and the app checks it: only then may other machines reach it.
+        """
         ...
 
     async def unmount(self, listen: str, path: str) -> None:
@@ -100,6 +103,10 @@ class AdapterHost(Protocol):
         self, address: Address, *, after: str | None = None, limit: int = 200
     ) -> list[TranscriptEntry]:
         """What was said in one place, oldest first; without `after` the newest `limit` entries."""
+        ...
+
+    async def durable_token(self) -> str:
+        """A random secret of this bot's own, at least 256 bits of URL-safe text, the same after every restart."""
         ...
 
     def secret(self, ref: SecretRef) -> str:
@@ -150,6 +157,18 @@ class Adapter(Protocol):
 
     async def close(self) -> None:
         """Release connections; called once, after `run` ended."""
+        ...
+
+
+@runtime_checkable
+class OffersLinks(Protocol):
+    """An adapter people reach by an address that holds its secret."""
+
+    def links(self) -> Sequence[str]:
+        """Complete addresses to open, secrets included: for the operator's own screen, never for a log.
+
+        Empty until the bot is up.
+        """
         ...
 
 

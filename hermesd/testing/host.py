@@ -43,7 +43,7 @@ class MemoryLog:
 class NoHttp:
     """The mount of a host without an HTTP server."""
 
-    async def mount(self, listen: str, path: str, app: ASGIApp) -> str:
+    async def mount(self, listen: str, path: str, app: ASGIApp, *, guarded: bool = False) -> str:
         """Raise OperatorError: give MemoryHost an `http` if the adapter needs one."""
         raise OperatorError(f"no HTTP server to mount {path} at {listen} on", hint="pass MemoryHost(http=…)")
 
@@ -136,6 +136,10 @@ class MemoryHost:
         if after is not None:
             return [entry for entry in entries if entry.cursor > after][:limit]
         return entries[-limit:]
+
+    async def durable_token(self) -> str:
+        """A fixed stand-in for the bot's own secret."""
+        return f"durable-token-of-{self.key.bot_id}".ljust(43, "0")
 
     def secret(self, ref: SecretRef) -> str:
         """The secret behind a reference. Raises SecretUnavailable."""
