@@ -66,8 +66,10 @@ class EngineReply:
 class Engine(Protocol):
     """One profile's model behind one door."""
 
-    #: `provider:model`, for people
-    label: str
+    @property
+    def label(self) -> str:
+        """`provider:model`, for people."""
+        ...
 
     async def run(
         self, request: EngineRequest, gate: ToolGate, *, spent: Callable[[Usage], Awaitable[None]] | None = None

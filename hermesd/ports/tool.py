@@ -51,7 +51,10 @@ class ToolOutcome:
 class ToolGate(Protocol):
     """The only way from an engine to a tool: checks, journals, runs, caps, journals."""
 
-    specs: Sequence[ToolSpec]
+    @property
+    def specs(self) -> Sequence[ToolSpec]:
+        """What the model may be told about."""
+        ...
 
     async def call(self, call: ToolCall) -> ToolOutcome:
         """Run one call; a refusal, an unknown name or bad arguments come back as a failed outcome, not an exception."""
@@ -105,7 +108,10 @@ class CommandResult:
 class Tool(Protocol):
     """Something a model may call."""
 
-    spec: ToolSpec
+    @property
+    def spec(self) -> ToolSpec:
+        """What it is called, takes and does."""
+        ...
 
     async def run(self, turn: TurnContext, arguments: Mapping[str, Any]) -> str:
         """Do it; the text goes to the model. Raises UserError with what to do instead."""
