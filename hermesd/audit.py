@@ -140,8 +140,8 @@ def tail(tx: Tx, limit: int = 50, *, after: int = 0, kind: str | None = None) ->
 
 
 def _event(row: tuple[Any, ...]) -> AuditEvent:
-    *columns, detail, previous, digest = row
-    return AuditEvent(*columns, json.loads(detail), bytes(previous), bytes(digest))
+    values = (*row[:9], json.loads(row[9]), bytes(row[10]), bytes(row[11]))
+    return AuditEvent(*values)
 
 
 def verify(tx: Tx, anchor: Anchor | None = None) -> Verification:
