@@ -21,6 +21,7 @@ from urllib.parse import quote
 import structlog
 
 from hermesd.clock import Clock
+from hermesd.plain import escape
 from hermesd.ports.log import Log
 
 Format = Literal["json", "console"]
@@ -37,14 +38,7 @@ _SHAPES = re.compile(
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"  # any Authorization header
 )
 _NAMES = re.compile(r"(?i)^(.*[_-])?(token|secret|password|passwd|api[_-]?key|authorization|cookie)$")
-#: C0 and C1 controls, line separators and the marks that reorder text: what could forge or repaint a line
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-
-
-def escape(text: str) -> str:
-    r"""Control characters written out as `\uXXXX`: they reach no terminal and start no new line."""
-    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 @dataclass(slots=True)

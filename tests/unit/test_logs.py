@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermesd.logs import HIDDEN, Logging, Redaction, escape
+from hermesd.logs import HIDDEN, Logging, Redaction
+from hermesd.plain import escape
 
 TELEGRAM = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 
