@@ -36,6 +36,15 @@ _BACK_OFF_MOST = 2.0
 
 
 class _Connection(aiosqlite.Connection):
+    async def connect(self) -> None:
+        """Start the thread and open the file; when that fails, the thread is gone too."""
+        try:
+            await self
+        except BaseException:
+            # its last act is to tell the loop so, and the loop may be about to close
+            self._thread.join()
+            raise
+
     async def run(self, work: Callable[[Tx], T]) -> T:
         """One hop to the connection's thread and back."""
         hop: Callable[..., Awaitable[T]] = self._execute
@@ -91,7 +100,7 @@ class Database:
         connector = partial(open_file, path, migrations, cache_kib=cache_kib, monotonic=clock.monotonic, crash=crash)
         connection = _Connection(connector, iter_chunk_size=64)
         with CancelScope(shield=True):
-            await connection
+            await connection.connect()
         db = cls(path, connection, log=log, clock=clock, on_health=on_health, crash=crash)
         failure: BaseException | None = None
         try:

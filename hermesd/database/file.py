@@ -1,5 +1,6 @@
 """Opening one database file: private, checked, migrated. Runs on the database's own thread."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from hermesd.database.fault import damaged, translate
 from hermesd.database.migration import Migration, migrate
-from hermesd.errors import StateError
+from hermesd.errors import LedgerUnavailable, OperatorError, StateError
 
 #: seconds a statement waits for a foreign lock before the writer's own back-off takes over
 _BUSY = 0.1
@@ -16,7 +17,9 @@ _BUSY = 0.1
 _BUSY_OPENING = 5.0
 #: seconds quick_check may take; a larger file is trusted after that
 _CHECK_BUDGET = 0.5
+#: bytes the journal keeps on disk between checkpoints
 _WAL_KEEP = 8 * 1024 * 1024
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 def open_file(
@@ -77,14 +80,16 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _refusal(path: Path, error: OSError) -> StateError:
+def _refusal(path: Path, error: OSError) -> OperatorError:
+    if error.errno in _PASSING:
+        return LedgerUnavailable(
+            f"{path} cannot be opened now: {error.strerror}", hint="free space or descriptors; the next try may work"
+        )
     if path.is_symlink():
         return StateError(
             f"{path} is a symbolic link", hint="put the file itself there, or set --state to its real place"
         )
-    return StateError(
-        f"{path} cannot be opened: {error.strerror}", hint="check the folder's owner, mode and free descriptors"
-    )
+    return StateError(f"{path} cannot be opened: {error.strerror}", hint="check the folder's owner and mode")
 
 
 def _configure(tx: sqlite3.Connection, cache_kib: int) -> None:
