@@ -1,0 +1,114 @@
+"""A profile's memory: the files of its home, seen from one context at a time."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hermesd.memory import file
+from hermesd.memory.entries import LIMITS, Target, checked, find, join, parse, within
+from hermesd.memory.place import folder
+from hermesd.memory.render import section
+from hermesd.ports import MemoryView
+
+_NAMES: dict[Target, str] = {"memory": "MEMORY.md", "user": "USER.md"}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStore:
+    """The memory files of one profile home; all file work happens in threads."""
+
+    home: Path
+    #: one change at a time in this process; other processes are kept out by the lock file
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def view(self, context_id: str | None) -> MemoryView:
+        """What one context may see and write: its own entries and the global ones; None is global alone."""
+        return _View(self, context_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    store: MemoryStore
+    context_id: str | None
+
+    async def read(self) -> str:
+        """Both targets for the prompt, global entries before those of the context; empty when there are none."""
+        return await asyncio.to_thread(self._render)
+
+    async def add(self, target: Target, content: str) -> str:
+        """Store an entry in this context. Returns what happened; raises UserError when it does not fit."""
+        entry = checked(content)
+
+        def edit(text: str) -> str:
+            # appended to the text as it stands: what a human wrote by hand stays as it is
+            return within(
+                target, text.strip() if entry in parse(text) else join([*filter(None, [text.strip()]), entry])
+            )
+
+        return await self._change(target, edit, "remembered")
+
+    async def replace(self, target: Target, old_text: str, content: str) -> str:
+        """Put `content` in the place of the one entry that contains `old_text`. Raises UserError."""
+        entry = checked(content)
+
+        def edit(text: str) -> str:
+            entries = list(file.undrifted(self._path(target), text))
+            entries[find(entries, old_text)] = entry
+            return within(target, join(tuple(dict.fromkeys(entries))))
+
+        return await self._change(target, edit, "replaced")
+
+    async def remove(self, target: Target, old_text: str) -> str:
+        """Forget the one entry that contains `old_text`. Raises UserError."""
+
+        def edit(text: str) -> str:
+            entries = list(file.undrifted(self._path(target), text))
+            del entries[find(entries, old_text)]
+            return join(entries)
+
+        return await self._change(target, edit, "removed")
+
+    async def _change(self, target: Target, edit: Callable[[str], str], done: str) -> str:
+        def work() -> str:
+            with self.store._turn:
+                size = 0
+
+                def measured(text: str) -> str:
+                    nonlocal size
+                    new = edit(text)
+                    size = len(new)
+                    return new
+
+                file.change(self._path(target), lambda: self._seed(target), measured)
+                return f"{done}; {target} now holds {size:,} of {LIMITS[target]:,} characters"
+
+        # a thread is not cancelled: whoever leaves early leaves the file whole
+        return await asyncio.to_thread(work)
+
+    def _render(self) -> str:
+        parts = []
+        for target in _NAMES:
+            texts = [self._global_text(target)]
+            if self.context_id is not None:
+                texts.append(file.read(self._path(target)))
+            parts.append(section(target, tuple(dict.fromkeys(entry for text in texts for entry in parse(text)))))
+        return "\n\n".join(part for part in parts if part)
+
+    def _global_text(self, target: Target) -> str:
+        path = self.store.home / "memories" / _NAMES[target]
+        return file.read(path) if path.exists() else self._legacy(target)
+
+    def _seed(self, target: Target) -> str:
+        return "" if self.context_id is not None else self._legacy(target)
+
+    def _legacy(self, target: Target) -> str:
+        # a USER.md beside SOUL.md counts where memories/ has none
+        return file.read(self.store.home / _NAMES[target]) if target == "user" else ""
+
+    def _path(self, target: Target) -> Path:
+        memories = self.store.home / "memories"
+        if self.context_id is not None:
+            memories = memories / "contexts" / folder(self.context_id)
+        return memories / _NAMES[target]
