@@ -82,7 +82,7 @@ class WebApp:
         return JSONResponse({"id": said.id, "new": bool(new)}, 202)
 
     async def stream(self, request: Request) -> Response:
-        """`?room=&thread=&after=` → server-sent events `bot`, `entries`, `typing`, `elsewhere`."""
+        """`?room=&thread=&after=` → server-sent events `bot`, `entries`, `now` (all is said), `typing`, `elsewhere`."""
         query = request.query_params
         try:
             place = Place(query.get("room", ""), query.get("thread"))
@@ -100,6 +100,7 @@ class WebApp:
 
     async def _events(self, place: Place, cursor: str | None) -> AsyncIterator[bytes]:
         with self._feed.watching(place) as watcher:
+            caught_up = False
             while True:
                 if watcher.menu:
                     watcher.menu = False
@@ -107,8 +108,11 @@ class WebApp:
                 async for entries in self._news(watcher, cursor):
                     cursor = entries[-1]["cursor"]
                     yield _event("entries", {"entries": entries}, cursor)
-                for said in _signs(watcher):
-                    yield said
+                if not caught_up:
+                    caught_up = True
+                    yield _event("now", {})
+                for sign in _signs(watcher):
+                    yield sign
                 await watcher.wait(HEARTBEAT)
                 if not watcher.grown:
                     # a look at the disk now and then: what was stored without being sent shows too
