@@ -219,12 +219,19 @@ class World:
                 self.tell(bot, kind, message)
 
     def confirm(self, bot: BotAccount, offset: int) -> None:
-        """Forget every update below `offset`; a negative one keeps that many of the newest."""
+        """Forget every update below `offset`; a negative one keeps that many of the newest.
+
+        Numbers may jump back after a quiet week; the queue is then confirmed by its order, up to `offset - 1`.
+        """
+        numbers = [update.get("update_id", 0) for update in bot.queue]
         if offset < 0:
-            while len(bot.queue) > -offset:
-                bot.queue.popleft()
+            gone = max(0, len(numbers) + offset)
+        elif offset - 1 in numbers:
+            gone = len(numbers) - numbers[::-1].index(offset - 1)
         else:
-            bot.queue = deque(update for update in bot.queue if int(update.get("update_id", offset)) >= offset)
+            gone = sum(1 for number in numbers if isinstance(number, int) and number < offset)
+        for _ in range(gone):
+            bot.queue.popleft()
         self.changed.notify()
 
     def history(self, chat_id: int, thread: int | None = None, *, bot: BotAccount | None = None) -> list[Posted]:
