@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 import httpx2
 from pydantic_ai import direct
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings as RequestSettings
@@ -87,7 +88,13 @@ class Candidate:
             # a first import takes most of a second: never on the loop
             module = await asyncio.to_thread(importlib.import_module, self.blueprint.provider.connector)
             if self._model is None:
-                self._model = cast(_Connector, module).connect(self.blueprint, self.pool)
+                try:
+                    self._model = cast(_Connector, module).connect(self.blueprint, self.pool)
+                except UserError as error:
+                    raise RequestFailed(
+                        f"{self.blueprint.label} cannot be used: {error}",
+                        hint="check `default:` in the profile's `model:` block",
+                    ) from None
         return self._model
 
     async def _admitted(self, deadline: float) -> None:

@@ -114,15 +114,15 @@ class Exchange:
         outcomes: list[str] = []
         stop = ""
         for call in calls:
+            if problem := self._impossible(call):
+                self._repair(f"the model asked for something impossible: {problem}")
+                outcomes.append(problem)
+                continue
             same = (call.name, _canonical(call.arguments))
             self.asked[same] += 1
             if stop or self.asked[same] >= REPEATS:
                 stop = stop or f"I stopped: {call.name} was asked for {REPEATS} times with the same arguments."
                 outcomes.append("not run: the turn was stopped")
-                continue
-            if problem := self._impossible(call):
-                self._repair(f"the model asked for something impossible: {problem}")
-                outcomes.append(problem)
                 continue
             outcome: ToolOutcome = await self.gate.call(call)
             outcomes.append(clean(outcome.text) or "(no output)")

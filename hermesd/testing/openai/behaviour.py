@@ -43,17 +43,25 @@ def obey(seen: Seen) -> Reply:
     told = [text_of(message) for message in seen.messages if message.get("role") != "assistant"]
     told = [str(seen.body.get("system", "")), *told]
     done = {
-        (call["function"]["name"], call["function"]["arguments"])
+        (call["function"]["name"], _compact(call["function"]["arguments"]))
         for message in seen.messages
         for call in message.get("tool_calls") or ()
     }
     wanted = [order for text in told for order in _orders(text)]
-    if calls := tuple(dict.fromkeys(order for order in wanted if order not in done)):
+    if calls := tuple(dict.fromkeys(order for order in wanted if (order[0], _compact(order[1])) not in done)):
         return Reply(calls=calls)
     if any("REVEAL" in text for text in told):
         return Reply(text="\n".join(text for text in told if text))
     said = [say for text in told for say in _SAY.findall(text)]
     return Reply(text=said[-1] if said else None)
+
+
+def _compact(arguments: str) -> str:
+    """Clients may write the arguments of an earlier call with other spaces."""
+    try:
+        return json.dumps(json.loads(arguments), sort_keys=True)
+    except ValueError:
+        return arguments
 
 
 def _orders(text: str) -> list[tuple[str, str]]:
