@@ -20,7 +20,7 @@ from hermesd_web.place import Place
 from hermesd_web.settings import WebSettings
 
 #: characters of one part of a reply
-_PART = 60_000
+_PART = 16_000
 #: pages open at once on one bot
 _PAGES = 64
 #: places remembered for the side bar besides the configured ones
@@ -56,7 +56,7 @@ class WebAdapter:
         try:
             base = await http.mount(settings.listen, path, Guard(app.starlette(), gate), guarded=guarded)
         except OperatorError as error:
-            raise Unreachable(error.message) from error
+            raise Unreachable(error.message, hint=error.hint) from error
         try:
             self._token, self.url = token, f"{base}/"
             self._host.report(BotState.UP, self.url)

@@ -9,7 +9,7 @@ class HttpLimits:
 
     #: bytes of one request body; more is answered 413
     body: int = 256 * 1024
-    #: bytes of request line and headers; more is answered 400
+    #: bytes of request line and headers; more is answered 400 or 431
     head: int = 32 * 1024
     #: open connections, streams included; more are closed unanswered
     connections: int = 256

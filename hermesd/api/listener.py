@@ -53,7 +53,7 @@ class Listener:
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -105,6 +105,8 @@ class _Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._limits.head:
+            return await _answer(send, 431)
         if path == "/healthz":
             return await _answer(send, 204)
         mount = _find(self.mounts, path)
@@ -165,7 +167,7 @@ async def _answer(send: Send, status: int, *, location: str = "") -> None:
     ]
     if status == 204:
         headers = headers[1:]
-    if status == 413:
+    if status in (413, 431):
         headers.append((b"connection", b"close"))
     if location:
         headers.append((b"location", location.encode("ascii")))

@@ -105,6 +105,7 @@ async function hearForEver() {
       clearTimeout(silence);
       silence = setTimeout(() => control.abort(), SILENCE);
     };
+    alive();
     try {
       const cursor = memory.get(keyOf(from))?.cursor ?? null;
       await listen(keep.bot().token ?? "", from, cursor, control.signal, (name, data) => hear(name, data, from), () => {
