@@ -14,6 +14,17 @@ from hermesd.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """What the person who started the daemon is told once it is up."""
+
+    #: complete addresses to open, their secrets included: for a screen, never for a log
+    links: tuple[str, ...]
+    #: `telegram/main`, …
+    bots: tuple[str, ...]
+    profiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Notifier:
     """systemd's notification socket; without one every message goes nowhere, quietly."""
 

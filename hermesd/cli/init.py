@@ -1,0 +1,143 @@
+"""`hermesd init`: from a bot's token to a first configuration, checked live before anything is written."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hermesd.cli import show
+from hermesd.cli.place import ConfigOption, StateOption, find
+from hermesd.errors import OperatorError
+
+if TYPE_CHECKING:  # the ports bring pydantic with them
+    from hermesd.ports import Finding
+
+TEMPLATE = """\
+# Written by `hermesd init`. Every key is explained in docs/configuration.md; `hermesd check` reads it before you do.
+default_profile: default
+
+bots:
+  - platform: telegram
+    bot_id: {bot_id}
+    token: {{file: {secret}}}
+{base_url}    access:
+      allow: [{people}]      # user ids; nobody else is answered
+      admins: [{people}]     # may use /bind, /pause and the like
+      require_mention: true  # in groups, answer only when addressed
+
+  - {{platform: web, bot_id: local, listen: "127.0.0.1:8600"}}   # a chat page on this machine
+
+# /whereami in a topic prints its line, admin /bind PROFILE writes it here:
+# routes:
+#   telegram:
+#     "-1001234567890":
+#       "6": backend
+#       "9": qa
+"""
+
+HOW_TO_FIND_ID = """\
+Your user id is a number that never changes. To learn it: start hermesd, send /whoami to your bot; it answers with
+your id and a pairing code. Then write the id under `allow` and `admins`, or run `hermesd pairing approve CODE`."""
+
+
+def init(
+    bot_id: Annotated[str, typer.Option("--bot", help="Your name for the bot.")] = "main",
+    token_env: Annotated[str | None, typer.Option(metavar="NAME", help="Take the token from this variable.")] = None,
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the token from this file.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Your user id on the platform.")] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="A local Bot API server.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Ask for a Telegram bot's token, try it, and write a first configuration."""
+    place = find(config, state)
+    target = place.config
+    secret = target.parent / "secrets" / f"telegram-{bot_id}"
+    for path in (target, secret):
+        if path.exists() and not force:
+            raise OperatorError(f"{path} exists already", hint="choose another file with --config, or say --force")
+    token = take_token(place.environment.variables, token_env, token_file)
+    findings = asyncio.run(try_token(bot_id, token, base_url))
+    for finding in findings:
+        mark = {"ok": "✓ ", "warning": "! ", "error": "✗ "}[finding.level]
+        show.line(
+            finding.what, lead=mark, lead_style={"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
+        )
+        if finding.fix:
+            show.line(finding.fix, lead="  → ", lead_style="cyan")
+    if any(finding.level == "error" for finding in findings):
+        raise OperatorError("the token was not accepted, so nothing was written", hint="copy it again from @BotFather")
+    if user is None and sys.stdin.isatty():
+        show.line(HOW_TO_FIND_ID, style="dim")
+        user = typer.prompt("Your user id (empty: later)", default="", show_default=False).strip()
+    if user and not user.isdecimal():
+        raise OperatorError(f"{user!r} is not a user id", hint="it is a number, not your @name: names can change hands")
+    write_private(secret, token + "\n")
+    write_config(target, bot_id=bot_id, secret=f"secrets/{secret.name}", user=user or "", base_url=base_url)
+    show.done(f"wrote {target}, and the token to {secret} (only you can read it)")
+    if not user:
+        show.line(HOW_TO_FIND_ID)
+    show.line(f"start it: hermesd run --config {target} --state {place.state}", lead="→ ", lead_style="cyan")
+
+
+def take_token(variables: Mapping[str, str], name: str | None, file: Path | None) -> str:
+    """The token from where it was said to be, else typed without an echo. Raises OperatorError, never with a value."""
+    if name is not None:
+        token = variables.get(name, "")
+        missing = f"the variable {name} is not set"
+    elif file is not None:
+        try:
+            token = file.read_text()
+        except OSError as error:
+            raise OperatorError(f"cannot read {file}: {error.strerror}") from error
+        missing = f"{file} is empty"
+    else:
+        show.line("A token comes from @BotFather: /newbot for a new bot, /token for one you have.", style="dim")
+        token = typer.prompt("Token", hide_input=True)
+        missing = "no token was given"
+    if not token.strip():
+        raise OperatorError(missing, hint="use --token-env NAME, --token-file FILE, or type it")
+    return token.strip()
+
+
+async def try_token(bot_id: str, token: str, base_url: str | None) -> "Sequence[Finding]":
+    """What the platform says about the token."""
+    from hermesd.adapter import loading
+    from hermesd.cli import probe
+
+    model = loading.plugins(["telegram"])["telegram"].settings_model
+    try:
+        bot = model.model_validate(
+            {"platform": "telegram", "bot_id": bot_id, "token": "${env:TOKEN}", "base_url": base_url}
+        )
+    except ValueError as error:
+        raise OperatorError(f"these cannot be a bot's settings: {error}") from error
+    return await probe.look(bot, lambda _: token)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, from its first moment; a link in its place is not followed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(opened, "w") as file:
+        file.write(text)
+
+
+def write_config(path: Path, *, bot_id: str, secret: str, user: str, base_url: str | None) -> None:
+    """Write the first configuration, as a whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = TEMPLATE.format(
+        bot_id=bot_id,
+        secret=secret,
+        people=f'"{user}"' if user else "",
+        base_url=f'    base_url: "{base_url}"\n' if base_url else "",
+    )
+    fresh = path.with_name(f".{path.name}.new")
+    write_private(fresh, text)
+    fresh.replace(path)

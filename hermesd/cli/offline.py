@@ -1,0 +1,112 @@
+"""What can be said without a running daemon: from the configuration file and the profile homes alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermesd.adapter import loading
+from hermesd.address import Address
+from hermesd.agent.settings import ModelSettings
+from hermesd.cli.place import Place
+from hermesd.errors import ConfigError, Problem, SecretUnavailable, UserError
+from hermesd.profile.home import survey
+from hermesd.profile.load import Blueprint, load
+from hermesd.settings import Settings
+from hermesd.settings import load as load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at the configuration and everything it names."""
+
+    #: None when the file is refused
+    settings: Settings | None
+    #: of the configuration file
+    problems: tuple[Problem, ...]
+    #: by name
+    profiles: tuple[Blueprint, ...]
+    #: of the profiles: each keeps only itself from running
+    profile_problems: tuple[Problem, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the daemon would not start with this file."""
+        return self.settings is None or any(problem.level == "error" for problem in self.problems)
+
+
+def read(place: Place) -> Reading:
+    """Load the configuration and look at every profile. Raises OperatorError for an adapter that cannot be loaded."""
+    loaded = load_settings(place.config, env=place.environment, plugins=loading.plugins())
+    folder = place.state / (loaded.settings.profiles_dir if loaded.settings is not None else Path("profiles"))
+    homes, problems = survey(folder)
+    blueprints = tuple(load(home, ModelSettings.model_validate) for home in homes)
+    found = (*problems, *(problem for blueprint in blueprints for problem in faults(blueprint)))
+    return Reading(loaded.settings, tuple(sorted(loaded.problems)), blueprints, tuple(sorted(found)))
+
+
+def faults(blueprint: Blueprint) -> tuple[Problem, ...]:
+    """What is wrong with one profile, a missing model key included."""
+    model = blueprint.settings.model if blueprint.settings is not None else None
+    if not isinstance(model, ModelSettings):
+        return blueprint.problems
+    missing = []
+    for candidate in (model, *model.fallback):
+        try:
+            candidate.key(blueprint.secrets)
+            candidate.address(blueprint.secrets)
+        except SecretUnavailable as error:
+            place = Problem(str(blueprint.home.config), 0, 0, "model", error.message, error.hint, "warning")
+            missing.append(place)
+    return (*blueprint.problems, *missing)
+
+
+def settings(place: Place) -> Settings:
+    """The configuration. Raises ConfigError with everything that is wrong with it."""
+    loaded = load_settings(place.config, env=place.environment, plugins=loading.plugins())
+    if loaded.settings is None:
+        raise ConfigError(tuple(sorted(problem for problem in loaded.problems if problem.level == "error")))
+    return loaded.settings
+
+
+def routes(place: Place) -> list[dict[str, Any]]:
+    """The routes of the file, as the daemon would list them."""
+    return [route.plain() for route in settings(place).routes.routes]
+
+
+def explain(place: Place, text: str, user: str | None) -> dict[str, Any]:
+    """Why this file would send that address where it does. Raises UserError for what is no address."""
+    known = settings(place)
+    platform = text.partition(":")[0]
+    bots = [bot.bot_id for bot in known.bots if bot.platform == platform]
+    address = Address.parse(text, default_bot=bots[0] if len(bots) == 1 else None)
+    return dict(known.routes.explain(address, user=user))
+
+
+def profiles(place: Place) -> list[dict[str, Any]]:
+    """Every home, whether it can run, and why not."""
+    return [_row(blueprint) for blueprint in read(place).profiles]
+
+
+def profile(place: Place, name: str) -> dict[str, Any]:
+    """One profile, without the values of its secrets. Raises UserError for an unknown name."""
+    for blueprint in read(place).profiles:
+        if blueprint.home.name == name:
+            return _row(blueprint) | {
+                "workspace": str(blueprint.home.workspace),
+                "toolsets": blueprint.settings.toolsets if blueprint.settings is not None else None,
+                "secrets": sorted(blueprint.secrets),
+                "not used here": list(blueprint.notes),
+            }
+    raise UserError(f"there is no profile {name!r}", hint="`hermesd profiles list` shows them")
+
+
+def _row(blueprint: Blueprint) -> dict[str, Any]:
+    model = blueprint.settings.model if blueprint.settings is not None else None
+    found = faults(blueprint)
+    return {
+        "name": blueprint.home.name,
+        "state": "broken" if blueprint.settings is None else "ok",
+        "model": model.label if isinstance(model, ModelSettings) else "rehearsal",
+        "home": str(blueprint.home.path),
+        "reason": found[0].message if found else "",
+    }

@@ -1,0 +1,54 @@
+"""Which configuration and which state directory a command is about."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hermesd import control
+
+if TYPE_CHECKING:  # settings bring pydantic with them; a command that only asks the daemon does without
+    from hermesd.settings import Environment
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Configuration. Default: $HERMESD_CONFIG, config/hermesd.yaml."
+    ),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", "-s", metavar="DIR", help="State directory. Default: $HERMESD_STATE, .hermesd."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many at most.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One installation: its configuration file, its state, the environment it was read in."""
+
+    config: Path
+    state: Path
+    environment: "Environment"
+
+    @property
+    def socket(self) -> Path:
+        return self.state / "control.sock"
+
+    def ask(self, name: str, /, **args: Any) -> Any:
+        """Call the running daemon. Raises NotRunning, and the daemon's refusals."""
+        return control.call(self.socket, name, **args)
+
+    def alive(self) -> bool:
+        """Whether a daemon answers on this state directory."""
+        return self.socket.exists() and control.listens(self.socket)
+
+
+def find(config: Path | None, state: Path | None) -> Place:
+    """Where this command looks: what was said, else the environment, systemd's directories, the working directory."""
+    from hermesd.settings import Environment
+
+    environment = Environment.read()
+    return Place(config or environment.config, state or environment.state, environment)

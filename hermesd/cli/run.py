@@ -1,0 +1,63 @@
+"""`hermesd run`: the daemon itself, in the foreground."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hermesd import __version__
+from hermesd.cli import show
+from hermesd.cli.place import ConfigOption, StateOption, find
+
+if TYPE_CHECKING:  # only the daemon's own process loads its modules
+    from hermesd.notify import Ready
+
+
+def run(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    log_format: Annotated[
+        Literal["auto", "json", "console"], typer.Option(help="auto: text on a terminal, JSON lines elsewhere.")
+    ] = "auto",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="Least serious lines.")
+    ] = "info",
+) -> None:
+    """Run the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
+    place = find(config, state)
+    # the whole house, SDKs included: a second of imports that no other command pays for
+    import uvloop
+
+    from hermesd import daemon
+    from hermesd.clock import SystemClock
+    from hermesd.logs import Logging
+
+    clock = SystemClock()
+    logging = Logging.on(clock, sys.stderr, form=None if log_format == "auto" else log_format, level=log_level)
+    with logging.routed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        life = daemon.run(
+            place.config,
+            place.state,
+            environment=place.environment,
+            clock=clock,
+            logging=logging,
+            on_ready=banner if place.environment.notify_socket is None else None,
+        )
+        code = runner.run(life)
+    raise typer.Exit(code)
+
+
+def banner(ready: "Ready") -> None:
+    """Greet whoever started it, and show the links with their tokens; under systemd they would end in the journal."""
+    show.line("")
+    show.line(f"hermesd {__version__} is up", lead="● ", lead_style="green", style="bold")
+    show.pairs(
+        (
+            *(("chat here", link) for link in ready.links),
+            ("bots", ready.bots or "none yet: `hermesd init` connects one"),
+            ("profiles", ready.profiles),
+            ("stop", "Ctrl-C; running turns finish or are kept"),
+        )
+    )
+    show.line("")
