@@ -75,7 +75,9 @@ def _without(text: str, ours: list[_Span]) -> str:
     for span in reversed(ours):
         if span.begin >= begin and not text[span.end : end].strip(_AROUND + ".!?"):
             # punctuation behind a closing mention ends the sentence before it
-            return (text[begin : span.begin].rstrip() + text[span.end : end].strip()).lstrip(_AROUND if begin else None)
+            return (text[begin : span.begin].rstrip(_AROUND) + text[span.end : end].strip()).lstrip(
+                _AROUND if begin else None
+            )
     return text[begin:end].lstrip(_AROUND).rstrip() if begin else text
 
 

@@ -5,6 +5,7 @@ long polls and one for everything else, so that waiting for messages never keeps
 """
 
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -193,6 +194,9 @@ def _retry_after(response: httpx.Response, payload: bytes) -> float:
 
 class RawBot(Bot):
     """The SDK's Bot, asked for raw results: reading each answer into its types costs more than sending."""
+
+    #: the SDK logs its address, and with it the token, at DEBUG: only its warnings are let out
+    _LOGGER = logging.Logger("hermesd_telegram.sdk", logging.WARNING)
 
     async def ask(self, method: str, *, read_timeout: float | None = None, **data: Any) -> Any:
         """Call a Bot API method; returns `result` as it came. Raises telegram.error.TelegramError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -29,6 +30,8 @@ class FakeTelegram:
         self.faults = Faults()
         #: calls by method, in lower case
         self.calls: dict[str, int] = {}
+        #: the last requests: method in lower case, token, parameters
+        self.requests: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=200)
         self._host, self._port = host, port
         self._runner: web.ServerRunner | None = None
         self._closing = False
@@ -127,6 +130,7 @@ class FakeTelegram:
         method = method.casefold()
         self.calls[method] = self.calls.get(method, 0) + 1
         given = await _parameters(request)
+        self.requests.append((method, token, given))
         fault = self.faults.take(method, token, given)
         if fault is not None and fault.kind in ("answer", "drop_before", "hang"):
             return await self._refuse(request, fault)
@@ -144,6 +148,7 @@ class FakeTelegram:
         if fault.kind == "drop_before":
             return _drop(request)
         if fault.kind == "hang":
+            self.world.changed.notify()
             await self.until(lambda: self._closing or fault not in self.faults.script)
             return _drop(request)
         return _json(fault.body(), fault.status)
