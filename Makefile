@@ -6,13 +6,14 @@ SHELL := /bin/sh
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types contracts bench soak lock schema seed clean
+.PHONY: help run init test check lint types contracts bench soak lock schema seed clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 STATE := .hermesd
-CONFIG := config/hermesd.yaml
+# your own configuration (`make init` writes it) wins over the annotated sample
+CONFIG := $(firstword $(wildcard $(STATE)/hermesd.yaml) config/hermesd.yaml)
 # tests that share nothing run side by side; those that kill processes or drive a browser run alone
 WORKERS ?= auto
 CODE := hermesd adapters tests
@@ -22,6 +23,9 @@ help: ## list the targets
 
 run: $(VENV)/.installed seed ## install what is missing, seed .hermesd/ and start the daemon; prints the web chat's address
 	@exec $(PY) -m hermesd run --config $(CONFIG) --state $(STATE)
+
+init: $(VENV)/.installed seed ## connect a Telegram bot: asks for its token, tries it, writes .hermesd/hermesd.yaml
+	@exec $(PY) -m hermesd init --config $(STATE)/hermesd.yaml --state $(STATE)
 
 test: $(VENV)/.dev lint types contracts ## everything: lint, types, contracts and the whole suite
 	$(PY) -m pytest -n $(WORKERS) -m "not kill and not browser"
