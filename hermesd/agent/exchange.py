@@ -101,8 +101,8 @@ class Exchange:
     async def _count(self, answer: Answer) -> None:
         used = answer.response.usage
         self.usage = Usage(
-            self.usage.input_tokens + used.input_tokens,
-            self.usage.output_tokens + used.output_tokens,
+            self.usage.input_tokens + max(0, used.input_tokens),
+            self.usage.output_tokens + max(0, used.output_tokens),
             self.usage.requests + 1,
             self.usage.money + answer.money,
         )

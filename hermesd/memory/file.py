@@ -22,10 +22,11 @@ def read(path: Path) -> str:
     return _read(path)[0]
 
 
-def change(path: Path, seed: Callable[[], str], edit: Callable[[str], str]) -> None:
-    """Replace the file by `edit(its text)`; `seed` gives the text of a file that does not exist yet. Blocking.
+def change(path: Path, seed: Callable[[], str], edit: Callable[[str], str]) -> str:
+    """Replace the file by `edit(its text)` and return that; `seed` gives the text of a missing file. Blocking.
 
-    Under a lock file; an edit somebody makes in an editor meanwhile is seen and edited instead of overwritten.
+    Under a lock file that keeps out threads and processes alike; an edit somebody makes in an editor meanwhile is
+    seen and edited instead of overwritten.
     Raises what `edit` raises and leaves the file alone then.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def change(path: Path, seed: Callable[[], str], edit: Callable[[str], str]) -> N
             if _version(path) == version:
                 temporary.rename(path)
                 _sync_folder(path.parent)
-                return
+                return new
             temporary.unlink()
     raise UserError(f"{path.name} keeps changing while it is edited", hint="try again when the editor is closed")
 

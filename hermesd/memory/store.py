@@ -1,9 +1,8 @@
 """A profile's memory: the files of its home, seen from one context at a time."""
 
 import asyncio
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hermesd.memory import file
@@ -20,8 +19,6 @@ class MemoryStore:
     """The memory files of one profile home; all file work happens in threads."""
 
     home: Path
-    #: one change at a time in this process; other processes are kept out by the lock file
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def view(self, context_id: str | None) -> MemoryView:
         """What one context may see and write: its own entries and the global ones; None is global alone."""
@@ -72,17 +69,8 @@ class _View:
 
     async def _change(self, target: Target, edit: Callable[[str], str], done: str) -> str:
         def work() -> str:
-            with self.store._turn:
-                size = 0
-
-                def measured(text: str) -> str:
-                    nonlocal size
-                    new = edit(text)
-                    size = len(new)
-                    return new
-
-                file.change(self._path(target), lambda: self._seed(target), measured)
-                return f"{done}; {target} now holds {size:,} of {LIMITS[target]:,} characters"
+            new = file.change(self._path(target), lambda: self._seed(target), edit)
+            return f"{done}; {target} now holds {len(new):,} of {LIMITS[target]:,} characters"
 
         # a thread is not cancelled: whoever leaves early leaves the file whole
         return await asyncio.to_thread(work)

@@ -56,6 +56,8 @@ class Reply:
     #: seconds between the pieces of the body; 0.0 sends it at once
     drip: float = 0.0
     fault: Fault = "none"
+    #: sent instead of any answer, with status 200
+    raw: bytes | None = None
     input_tokens: int = 10
     output_tokens: int = 5
 

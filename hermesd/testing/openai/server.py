@@ -97,25 +97,27 @@ class FakeOpenAI:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         seen, reply, number = await self._take(request)
-        if (early := await self._misbehave(request, reply)) is not None:
+        if (early := await self._misbehave(request, seen, reply)) is not None:
             return early
         if seen.body.get("stream"):
             pieces = list(wire.events(seen, reply, number))
             return await self._send(request, pieces, "text/event-stream", reply)
         body = json.dumps(wire.completion(seen, reply, number)).encode()
         if not reply.drip and reply.fault != "hang_body":
-            return web.Response(body=body, content_type="application/json")
+            # real servers sit behind proxies that set cookies; a shared client must not bring them back
+            cookie = {"set-cookie": f"session={number}; Path=/"}
+            return web.Response(body=body, content_type="application/json", headers=cookie)
         step = max(1, len(body) // 50)
         pieces = [body[start : start + step] for start in range(0, len(body), step)]
         return await self._send(request, pieces, "application/json", reply)
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         seen, reply, number = await self._take(request)
-        if (early := await self._misbehave(request, reply)) is not None:
+        if (early := await self._misbehave(request, seen, reply)) is not None:
             return early
         return web.json_response(wire.message(seen, reply, number))
 
-    async def _misbehave(self, request: web.Request, reply: Reply) -> web.StreamResponse | None:
+    async def _misbehave(self, request: web.Request, seen: Seen, reply: Reply) -> web.StreamResponse | None:
         if reply.delay:
             await self._pause(reply.delay)
         if reply.fault == "hang":
@@ -124,9 +126,13 @@ class FakeOpenAI:
             request.transport.abort()
         if reply.fault == "garbage":
             return web.Response(body=b'{"choices": [{"mess\xff\x00age": <html>', content_type="application/json")
+        if reply.raw is not None:
+            return web.Response(body=reply.raw, content_type="application/json")
         if reply.status != 200:
             headers = {} if reply.retry_after is None else {"retry-after": f"{reply.retry_after:g}"}
-            error: dict[str, Any] = {"message": f"scripted {reply.status}", "type": "scripted", "code": None}
+            # real servers repeat the key and parts of the prompt in their errors
+            message = f"scripted {reply.status} for key {seen.key}: {seen.last_user[:100]}"
+            error: dict[str, Any] = {"message": message, "type": "scripted", "code": None}
             return web.json_response({"error": error}, status=reply.status, headers=headers)
         return None
 
