@@ -196,7 +196,7 @@ class RawBot(Bot):
     """The SDK's Bot, asked for raw results: reading each answer into its types costs more than sending."""
 
     #: the SDK logs its address, and with it the token, at DEBUG: only its warnings are let out
-    _LOGGER = logging.Logger("hermesd_telegram.sdk", logging.WARNING)
+    _LOGGER = logging.Logger("hermesd_telegram.sdk", logging.WARNING)  # noqa: LOG001 - must not inherit a DEBUG level
 
     async def ask(self, method: str, *, read_timeout: float | None = None, **data: Any) -> Any:
         """Call a Bot API method; returns `result` as it came. Raises telegram.error.TelegramError."""
