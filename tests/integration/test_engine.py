@@ -158,7 +158,7 @@ async def test_unusable_answers_are_asked_for_again_twice(model: str):
 
 
 async def test_no_body_crashes_the_engine():
-    """A hundred and fifty completions broken in every way a seed gives end as an answer or an EngineError, nothing else."""
+    """150 completions broken at random end as an answer or an EngineError, never as anything else."""
     pick = random.Random(20)
     junk = [None, 0, -1, "", "x" * 5000, [], {}, [[]], True, 1e308, "\ud800", {"a": None}, "tool_calls", "null"]
 
