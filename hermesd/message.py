@@ -16,6 +16,8 @@ class RawEvent:
     event_id: str
     #: the JSON object of the platform, decoded
     raw: Mapping[str, Any]
+    #: where it belongs, if the adapter knows before parsing: it then shows in the transcript at once
+    place: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,45 @@
+"""Boot epochs: whose leftovers are whose is decided by number, never by age."""
+
+from dataclasses import dataclass
+
+from hermesd.database import Tx
+
+_START = "INSERT INTO boot(started_at, pid, version) VALUES (?, ?, ?)"
+_END = "UPDATE boot SET ended_at = ? WHERE epoch = ?"
+_UNCLEAN = "SELECT count(*) FROM boot WHERE ended_at IS NULL AND started_at > ? AND epoch < ?"
+_LAST_CONFIG = "SELECT epoch, digest FROM config ORDER BY epoch DESC LIMIT 1"
+_NEW_CONFIG = "INSERT INTO config(digest, applied_at) VALUES (?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """This run of the daemon."""
+
+    #: strictly increasing over the life of the state directory
+    epoch: int
+    #: Unix seconds
+    started_at: float
+
+
+def start(tx: Tx, *, at: float, pid: int, version: str) -> Boot:
+    """Open a new epoch."""
+    row = tx.execute(_START, (at, pid, version))
+    return Boot(int(row.lastrowid or 0), at)
+
+
+def end(tx: Tx, boot: Boot, *, at: float) -> None:
+    """Record that this epoch ended in an orderly way."""
+    tx.execute(_END, (at, boot.epoch))
+
+
+def unclean_since(tx: Tx, boot: Boot, since: float) -> int:
+    """How many earlier epochs that began after `since` (Unix seconds) ended without an orderly end."""
+    return int(tx.execute(_UNCLEAN, (since, boot.epoch)).fetchone()[0])
+
+
+def config_epoch(tx: Tx, digest: str, *, at: float) -> int:
+    """The config epoch of this digest: the last one when nothing changed, else a new one."""
+    last = tx.execute(_LAST_CONFIG).fetchone()
+    if last is not None and last[1] == digest:
+        return int(last[0])
+    return int(tx.execute(_NEW_CONFIG, (digest, at)).lastrowid or 0)
