@@ -1,0 +1,114 @@
+"""What commands and intake share: the services of the gateway, in one frozen bundle."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hermesd.adapter.registry import AdapterRegistry
+from hermesd.address import Address, ConversationKey
+from hermesd.clock import Clock
+from hermesd.database import Database, Tx
+from hermesd.delivery.outbox import Outbox
+from hermesd.errors import ProfileUnavailable
+from hermesd.gateway.lanes import Lanes
+from hermesd.gateway.live import Live
+from hermesd.ledger import pause as pauses
+from hermesd.ledger import turn as turns
+from hermesd.ledger.pause import Pause
+from hermesd.ledger.turn import Outcome, Request, Turn, TurnState
+from hermesd.ports import Log
+from hermesd.profile import ProfileContext, ProfileRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything a message may need on its way. Built once by the daemon."""
+
+    ledger: Database
+    bots: AdapterRegistry
+    outbox: Outbox
+    lanes: Lanes
+    profiles: ProfileRegistry
+    live: Live
+    boot: int
+    clock: Clock
+    log: Log
+    #: re-read the configuration; the report as plain data
+    reload: Callable[[], Awaitable[Mapping[str, Any]]]
+    #: the last reload's report, None before the first
+    last_reload: Callable[[], Mapping[str, Any] | None]
+    #: write a route into hermesd.yaml (address, profile) and say what was written; raises UserError
+    bind: Callable[[Address, str], Awaitable[str]]
+
+    def open(self, profile: str) -> ProfileContext | ProfileUnavailable:
+        """The one by-name lookup."""
+        try:
+            return self.profiles[profile]
+        except ProfileUnavailable as error:
+            return error
+
+    def held(self, turn: Turn) -> str | None:
+        """Why a waiting turn may not run now; the reason is also the key under which it is told once."""
+        if self.live.safe_mode:
+            return "safe mode"
+        for scope in pauses.scopes_of(turn.address, turn.profile):
+            if scope in self.live.pauses:
+                return f"pause|{scope}"
+        found = self.open(turn.profile)
+        if isinstance(found, ProfileUnavailable):
+            return f"unavailable|{turn.profile}|{found.message}|{found.hint}"
+        return None
+
+    async def tell_held(self, turn: Turn, reason: str) -> None:
+        """Say once per place why messages wait."""
+        kind, _, rest = reason.partition("|")
+        if kind == "pause":
+            pause = self.live.pauses.get(rest)
+            note = f" ({pause.note})" if pause and pause.note else ""
+            text = f"I am paused here{note}. Your messages are kept and answered when I go on."
+        elif kind == "unavailable":
+            _, why, hint = rest.split("|", 2)
+            text = f"{why[:1].upper()}{why[1:]}; {hint}."
+        else:
+            text = "I was stopped several times in a row and wait for my operator. Your messages are kept."
+        key, at = f"{reason}|{turn.address}", self.clock.now()
+        if await self.ledger.write(lambda tx: pauses.say_once(tx, key, at=at)):
+            await self.outbox.post(turn.address, text, reply_to=turn.message_key)
+
+    async def pause(self, pause: Pause) -> bool:
+        """Stop a scope, durably."""
+        new = await self.ledger.write(lambda tx: pauses.put(tx, pause))
+        self.live.pauses.setdefault(pause.scope, pause)
+        return new
+
+    async def resume(self, scope: str) -> bool:
+        """Let a scope go on."""
+        lifted = await self.ledger.write(lambda tx: pauses.lift(tx, scope))
+        self.live.pauses.pop(scope, None)
+        if scope == "all":
+            lifted = lifted or bool(self.live.safe_mode)
+            self.live.safe_mode = ""
+        self.lanes.refresh()
+        return lifted
+
+    async def stop(self, key: ConversationKey) -> Turn | None:
+        """End the running turn of a conversation; None when there is none, or it had just ended by itself."""
+        running = self.lanes.running(key.encode())
+        if running is None:
+            return None
+        at, turn_id = self.clock.now(), running.turn.id
+
+        def cancel(tx: Tx) -> bool:
+            return turns.end(tx, turn_id, Outcome(TurnState.CANCELLED, "stopped by the person"), at=at)
+
+        if not await self.ledger.write(cancel):
+            return None
+        running.scope.cancel()
+        return running.turn
+
+    async def submit(self, request: Request) -> Turn:
+        """Queue a turn that does not come from a message: a schedule, a retry."""
+        at = self.clock.now()
+        turn = await self.ledger.write(lambda tx: turns.insert(tx, request, at=at))
+        self.lanes.offer(turn)
+        return turn
