@@ -1,0 +1,57 @@
+"""What a turn remembers of its conversation: a window of rows, condensed when it grows too long."""
+
+from hermesd.database import Database
+from hermesd.errors import EngineError
+from hermesd.ledger import turn as turns
+from hermesd.ledger.turn import Turn
+from hermesd.ports import Row
+from hermesd.profile import ProfileContext, ProfileRegistry
+from hermesd.session import Session, SessionStore
+
+#: seconds the model may take to condense old rows
+SUMMARY_SECONDS = 60.0
+
+
+async def begin(
+    store: SessionStore, turn: Turn, formerly: tuple[str, ...], ctx: ProfileContext
+) -> tuple[Session, tuple[Row, ...]]:
+    """The conversation's session and the rows the model gets, oldest first.
+
+    A session of a chat that migrated is found under its old ids and moved; old rows are condensed where they have
+    become too many.
+    """
+    for chat_id in formerly:
+        await store.move_chat(turn.address.adapter, chat_id, turn.address.chat_id)
+    budget = ctx.settings.context.window
+    session, rows = await store.history(turn.key, budget)
+    if ctx.settings.context.compact and await _condense(store, session.id, ctx, budget):
+        rows = await store.window(session.id, budget)
+    return session, rows
+
+
+async def _condense(store: SessionStore, session_id: str, ctx: ProfileContext, budget: int) -> bool:
+    old = await store.compactable(session_id, over=budget, keep=budget // 2)
+    if old is None:
+        return False
+    try:
+        notes = await ctx.agent.summarise(old.rows, seconds=SUMMARY_SECONDS)
+    except EngineError as error:
+        # the window still fits without them; the next turn tries again
+        ctx.log.warning("old rows not condensed", action="session.compact", detail=error.message)
+        return False
+    await store.compact(session_id, old.upto_seq, notes)
+    return True
+
+
+async def file_left_over(ledger: Database, profiles: ProfileRegistry) -> int:
+    """At boot: exchanges that were answered but not yet written to their profile's database. Returns how many."""
+    left = await ledger.read(turns.unfiled)
+    filed = []
+    for one in left:
+        if one.turn.profile in profiles and one.turn.session_id is not None:
+            async with profiles[one.turn.profile].sessions() as store:
+                user = Row("user", one.turn.text)
+                await store.file(one.turn.id, one.turn.session_id, user, one.rows, at=one.ended_at)
+            filed.append(one.turn.id)
+    await ledger.write(lambda tx: turns.mark_filed(tx, tuple(filed)))
+    return len(filed)

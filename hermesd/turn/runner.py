@@ -1,0 +1,220 @@
+"""One turn, from claim to outcome: reserve, recall, ask the model, and commit the answer with what must be sent."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from secrets import token_hex
+
+import anyio
+
+from hermesd import audit
+from hermesd.adapter.registry import AdapterRegistry
+from hermesd.address import Address
+from hermesd.clock import Clock
+from hermesd.database import Database, Tx
+from hermesd.delivery.outbox import Outbox
+from hermesd.errors import EngineError, PlatformError, ProfileUnavailable, UserError
+from hermesd.ledger import delivery
+from hermesd.ledger import turn as turns
+from hermesd.ledger import usage as spending
+from hermesd.ledger.delivery import Delivery, Draft
+from hermesd.ledger.turn import Outcome, Turn, TurnState
+from hermesd.ports import EngineReply, Log, Row, Usage
+from hermesd.profile import ProfileContext
+from hermesd.session import SessionStore
+from hermesd.turn import budget, history, limits, prompt
+from hermesd.turn.limits import Allowance
+from hermesd.turn.tools import Toolbox
+
+#: seconds a turn may take before the place shows that something is being prepared, and how often that is renewed
+TYPING_AFTER, TYPING_EVERY = 0.5, 4.0
+#: turns waiting to be marked as filed before that is written for its own sake
+_FILED_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class TurnRunner:
+    """Runs turns. Between turns it only remembers which finished exchanges still have to be marked as filed."""
+
+    ledger: Database
+    bots: AdapterRegistry
+    outbox: Outbox
+    tools: Toolbox
+    boot: int
+    clock: Clock
+    log: Log
+    #: the spending limits in force
+    allowances: Callable[[], Mapping[str, Allowance]]
+    #: ids the turn's chat had before it migrated
+    formerly: Callable[[Turn], tuple[str, ...]]
+    _filed: list[str] = field(default_factory=list)
+
+    async def run(self, turn: Turn, ctx: ProfileContext) -> None:
+        """Bring a queued turn to a terminal state and its answer to the outbox.
+
+        Raises ProfileUnavailable, with the turn queued again, when the profile's own store cannot be used.
+        """
+        if not await self._claim(turn):
+            return
+        try:
+            async with ctx.sessions() as store:
+                await self._answer(turn, ctx, store)
+        except ProfileUnavailable:
+            await self.ledger.write(lambda tx: turns.requeue(tx, turn.id, forget_attempt=True))
+            raise
+        except EngineError as error:
+            ctx.log.warning("no answer", action="turn.failed", turn=turn.id, detail=error.message)
+            await self._end(turn, Outcome(TurnState.FAILED, error.message), apology(error))
+        except UserError as error:
+            await self._end(turn, Outcome(TurnState.REFUSED, error.message), f"{error.message} {error.hint}".strip())
+        except Exception as error:  # a turn always ends visibly, whatever was wrong
+            ctx.log.error("turn failed", action="turn.failed", turn=turn.id, exc_info=error)
+            text = "Something went wrong inside me; my operator finds it in the log. /retry tries again."
+            await self._end(turn, Outcome(TurnState.FAILED, type(error).__name__), text)
+
+    async def flush(self) -> None:
+        """Write what is only remembered; called before the daemon ends."""
+        filed = self._take_filed()
+        if filed:
+            await self.ledger.write(lambda tx: turns.mark_filed(tx, filed))
+
+    # --- the story -------------------------------------------------------------------------------------------------
+
+    async def _claim(self, turn: Turn) -> bool:
+        """Count the attempt and reserve room before anything runs; a used-up limit is told here."""
+        at, day = self.clock.now(), limits.day_of(self.clock.now())
+        allowances, filed = self.allowances(), self._take_filed()
+
+        def claim(tx: Tx) -> tuple[bool, tuple[Delivery, ...]]:
+            turns.mark_filed(tx, filed)
+            if not turns.start(tx, turn.id, boot=self.boot, at=at):
+                return False, ()
+            refusal = limits.reserve(tx, turn, allowances, day=day)
+            if refusal is None:
+                return True, ()
+            turns.end(tx, turn.id, Outcome(TurnState.REFUSED, "limit"), at=at)
+            self._record(tx, turn, "turn.refused", at, rule="limit")
+            draft = Draft(token_hex(12), turn.address, 1, 1, refusal, turn.message_key)
+            return False, delivery.insert(tx, [draft], turn_id=turn.id, boot=self.boot, at=at)
+
+        claimed, rows = await self.ledger.write(claim)
+        self.outbox.add(rows)
+        return claimed
+
+    async def _answer(self, turn: Turn, ctx: ProfileContext, store: SessionStore) -> None:
+        formerly = self.formerly(turn)
+        session, past = await history.begin(store, turn, formerly, ctx)
+        memory = self.tools.memory(turn, ctx, formerly)
+        voice = prompt.Voice(
+            ctx.name, ctx.soul, await memory.read(), turn.address, turn.user_name, self.tools.names(ctx)
+        )
+        request = budget.request(ctx.settings.model, prompt.build(voice), past, turn.text)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._show_typing, turn.address, name=f"typing:{turn.id}")
+            reply = await ctx.agent.run(request, self.tools.gate(turn, ctx, memory), spent=self._meter(turn))
+            tasks.cancel_scope.cancel()
+        outcome = Outcome(
+            TurnState.DONE, session_id=session.id, reply=reply.text, rows=reply.rows, usage=reply.usage,
+            model=reply.model,
+        )  # fmt: skip
+        if await self._end(turn, outcome, reply.text):
+            await self._file(turn, session.id, reply, store)
+
+    def _meter(self, turn: Turn) -> Callable[[Usage], Awaitable[None]] | None:
+        allowances = self.allowances()
+
+        async def spent(so_far: Usage) -> None:
+            day = limits.day_of(self.clock.now())
+
+            def record(tx: Tx) -> bool:
+                turns.spent(tx, turn.id, so_far)
+                return limits.over(tx, turn, so_far, allowances, day=day)
+
+            if await self.ledger.write(record):
+                raise UserError("That took the rest of a limit for today, so I stopped here.", hint="/usage shows it.")
+
+        return spent if allowances else None
+
+    async def _end(self, turn: Turn, outcome: Outcome, text: str) -> bool:
+        """Outcome, delivery rows, settled usage and audit in one commit; False when the turn had ended already."""
+        drafts = self.outbox.drafts(turn.address, text, reply_to=self._reply_to(turn))
+        claimed = self.outbox.claim(turn.address)
+        done = None
+        # once begun it is seen to its end: rows that are stored must reach the sender
+        with anyio.CancelScope(shield=True):
+            try:
+                done = await self.ledger.write(self._finish(turn, outcome, drafts, begin_first=claimed))
+            finally:
+                if claimed and done is None:
+                    self.outbox.release(turn.address)
+            if done is None:
+                return False
+            self.outbox.add(done.rows, claimed=claimed)
+            if done.warning is not None:
+                await self.outbox.post(turn.address, done.warning)
+        return True
+
+    def _finish(
+        self, turn: Turn, outcome: Outcome, drafts: Sequence[Draft], *, begin_first: bool
+    ) -> Callable[[Tx], "_Done | None"]:
+        at, allowances = self.clock.now(), self.allowances()
+
+        def finish(tx: Tx) -> _Done | None:
+            if not turns.end(tx, turn.id, outcome, at=at):
+                spending.release(tx, turn.id)
+                return None
+            warning = limits.settle(tx, turn, outcome.usage, allowances, day=limits.day_of(at))
+            self._record(tx, turn, f"turn.{outcome.state}", at, rule=outcome.reason)
+            rows = delivery.insert(tx, drafts, turn_id=turn.id, boot=self.boot, at=at, begin_first=begin_first)
+            return _Done(rows, warning)
+
+        return finish
+
+    async def _file(self, turn: Turn, session_id: str, reply: EngineReply, store: SessionStore) -> None:
+        user = Row("user", turn.text)
+        await store.file(turn.id, session_id, user, reply.rows, at=self.clock.now())
+        self._filed.append(turn.id)
+        if len(self._filed) >= _FILED_AT_ONCE:
+            await self.flush()
+
+    # --- small parts -----------------------------------------------------------------------------------------------
+
+    async def _show_typing(self, address: Address) -> None:
+        await self.clock.sleep(TYPING_AFTER)
+        while True:
+            bot = self.bots.get(address.adapter)
+            if bot is not None and bot.sendable and bot.adapter is not None and bot.adapter.capabilities.typing:
+                try:
+                    await bot.adapter.typing(address)
+                except PlatformError as error:
+                    self.log.debug("typing not shown", action="typing.error", detail=str(error))
+                    return
+            await self.clock.sleep(TYPING_EVERY)
+
+    def _reply_to(self, turn: Turn) -> str | None:
+        return turn.message_key if turn.key.kind == "group" else None
+
+    def _record(self, tx: Tx, turn: Turn, kind: str, at: float, *, rule: str) -> None:
+        actor = turn.lineage.human or turn.origin.value
+        detail = {"route": turn.why, "epoch": turn.epoch, "origin": turn.origin.value}
+        audit.append(
+            tx, at=at, kind=kind, actor=actor, subject=str(turn.address), target=turn.profile, rule=rule,
+            turn_id=turn.id, detail=detail,
+        )  # fmt: skip
+
+    def _take_filed(self) -> tuple[str, ...]:
+        filed = tuple(self._filed)
+        self._filed.clear()
+        return filed
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    rows: tuple[Delivery, ...]
+    #: a spending limit is nearly used up
+    warning: str | None
+
+
+def apology(error: EngineError) -> str:
+    """What the person reads when the model did not answer."""
+    hint = error.hint or ("/retry tries again." if error.retryable else "My operator has to look at it.")
+    return f"⚠️ I could not answer: {error.message}. {hint}"
