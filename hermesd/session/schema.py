@@ -20,13 +20,13 @@ CREATE TABLE message(
     seq         INTEGER NOT NULL,
     turn_id     TEXT NOT NULL,
     role        TEXT NOT NULL CHECK (role IN ('user', 'assistant', 'tool')),
-    text        TEXT NOT NULL,
-    calls       TEXT,
-    call_id     TEXT,
-    tool        TEXT,
     tokens      INTEGER NOT NULL,
     at          REAL NOT NULL,
     undone_at   REAL,
+    call_id     TEXT,
+    tool        TEXT,
+    calls       TEXT,
+    text        TEXT NOT NULL,
     UNIQUE (session_id, seq)
 );
 CREATE INDEX message_of_turn ON message(turn_id);

@@ -27,6 +27,7 @@ _CLOSE = "UPDATE session SET closed_at = ? WHERE key = ? AND closed_at IS NULL"
 _REOPEN = "UPDATE session SET closed_at = NULL, updated_at = ? WHERE id = ?"
 _LIST = f"SELECT {_COLUMNS} FROM session WHERE key = ? AND (exchanges > 0 OR closed_at IS NULL) "
 _LIST += "ORDER BY closed_at IS NULL DESC, updated_at DESC, id LIMIT ?"
+_RECENT = f"SELECT key, {_COLUMNS} FROM session WHERE exchanges > 0 ORDER BY updated_at DESC, id LIMIT ?"
 _BY_PREFIX = f"SELECT {_COLUMNS} FROM session WHERE key = ? AND (substr(id, 1, ?) = ? OR lower(title) = lower(?)) "
 _BY_PREFIX += "ORDER BY updated_at DESC LIMIT 2"
 _TITLE = "UPDATE session SET title = ? WHERE id = ?"
@@ -44,6 +45,7 @@ _ROWS = (
     "SELECT tokens, role, text, calls, call_id, tool, seq FROM message "
     "WHERE session_id = ? AND seq > ? AND undone_at IS NULL ORDER BY seq DESC"
 )
+_WEIGHT = "SELECT sum(tokens) FROM message WHERE session_id = ? AND seq > ? AND undone_at IS NULL"
 _LAST_TURN = (
     "SELECT turn_id FROM message WHERE session_id = ? AND seq > ? AND undone_at IS NULL ORDER BY seq DESC LIMIT 1"
 )
@@ -167,6 +169,12 @@ class SessionStore:
         row = (session_id, upto_seq, _storable(notes), estimate(Row("user", notes)), self._clock.now())
         await self._database.write(lambda tx: tx.execute(_COMPACT, row).rowcount)
 
+    async def recent(self, limit: int = 20) -> tuple[tuple[str, Session], ...]:
+        """For operators: the profile's latest sessions, each with the encoded key it belongs to."""
+        return await self._database.read(
+            lambda tx: tuple((row[0], Session(*row[1:])) for row in tx.execute(_RECENT, (limit,)))
+        )
+
     async def search(self, key: ConversationKey, query: str, limit: int = 10) -> tuple[Found, ...]:
         """Messages of this key that contain every word of `query`, the best match first; any text is a query."""
         encoded = key.encode()
@@ -259,9 +267,9 @@ def _last_exchange(tx: Tx, session_id: str) -> Exchange | None:
 
 def _compactable(tx: Tx, session_id: str, over: int, keep: int) -> Compactable | None:
     upto, notes = _notes(tx, session_id)
-    newest_first = tx.execute(_ROWS, (session_id, upto)).fetchall()
-    if sum(row[0] for row in newest_first) <= over:
+    if (tx.execute(_WEIGHT, (session_id, upto)).fetchone()[0] or 0) <= over:
         return None
+    newest_first = tx.execute(_ROWS, (session_id, upto)).fetchall()
     cut = _cut(newest_first, keep)
     old = [row for row in reversed(newest_first) if row[6] < cut]
     return Compactable((*notes, *map(_row, old)), cut - 1) if old else None
