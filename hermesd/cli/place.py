@@ -27,11 +27,25 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One installation: its configuration file, its state, the environment it was read in."""
+    """One installation: what was said on the command line, else what the environment says."""
 
-    config: Path
-    state: Path
-    environment: "Environment"
+    said_config: Path | None
+    said_state: Path | None
+
+    @property
+    def environment(self) -> "Environment":
+        """The process environment as settings read it; loaded only where it matters."""
+        from hermesd.settings import Environment
+
+        return Environment.read()
+
+    @property
+    def config(self) -> Path:
+        return self.said_config or self.environment.config
+
+    @property
+    def state(self) -> Path:
+        return self.said_state or self.environment.state
 
     @property
     def socket(self) -> Path:
@@ -43,12 +57,10 @@ class Place:
 
     def alive(self) -> bool:
         """Whether a daemon answers on this state directory."""
-        return self.socket.exists() and control.listens(self.socket)
+        socket = self.socket
+        return socket.exists() and control.listens(socket)
 
 
 def find(config: Path | None, state: Path | None) -> Place:
     """Where this command looks: what was said, else the environment, systemd's directories, the working directory."""
-    from hermesd.settings import Environment
-
-    environment = Environment.read()
-    return Place(config or environment.config, state or environment.state, environment)
+    return Place(config, state)

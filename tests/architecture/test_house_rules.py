@@ -24,13 +24,14 @@ LAZY: Mapping[str, str] = {
     "hermesd/gateway/commands/info.py": "the table of commands is made of these handlers",
     "hermesd/testing/telegram/__main__.py": "the fake runs where uvloop is not built",
     "hermesd/cli/app.py": "a command pays only for its own imports",
-    "hermesd/cli/place.py": "settings bring pydantic with them; --help does without",
+    "hermesd/cli/place.py": "settings bring pydantic with them; --state does without",
     "hermesd/cli/run.py": "only `run` loads the house and the SDKs",
     "hermesd/cli/audit.py": "a running daemon answers without it",
-    "hermesd/cli/offline.py": "a running daemon answers without it",
+    "hermesd/cli/routes.py": "a running daemon answers without it",
+    "hermesd/cli/profiles.py": "a running daemon answers without it",
     "hermesd/cli/check.py": "settings, profiles and SDKs, for this command alone",
     "hermesd/cli/init.py": "an adapter's SDK, for this command alone",
-    "hermesd/cli/doctor.py": "an adapter's SDK, for this command alone",
+    "hermesd/cli/doctor.py": "settings, profiles and SDKs, for this command alone",
 }
 
 #: who may be longer than 400 lines, or hold a function over 60, and why
