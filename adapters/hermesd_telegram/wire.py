@@ -1,7 +1,7 @@
 """How requests reach a Bot API server: python-telegram-bot's own Bot on connections that many bots share.
 
-A TLS context costs 1.6 MB; here all bots of one endpoint share one context and two pools, one for
-long polls and one for everything else, so that waiting for messages never keeps an answer from leaving.
+A TLS context costs 1.6 MB; here all bots of one endpoint share one context and two stacks of connections, one for long
+polls and one for everything else, so that waiting for messages never keeps an answer from leaving.
 """
 
 import json
@@ -17,8 +17,14 @@ from telegram import Bot
 from telegram.error import NetworkError, TelegramError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
-#: requests at once to one endpoint, long polls not counted
-SENDS = 64
+from hermesd_telegram.lines import Lines
+
+#: requests at once to one endpoint, long polls not counted, and how many connections stay open for them
+SENDS, KEPT = 64, 16
+#: long polls at once: more bots than one machine has
+POLLS = 10_000
+#: seconds an idle connection is trusted
+KEEPALIVE = 30.0
 #: seconds; a read takes longer only for long polls, which say so
 TIMEOUTS = {"connect": 10.0, "write": 20.0, "read": 30.0, "pool": 20.0}
 #: failures before the first byte of a request left
@@ -49,14 +55,14 @@ class InvalidAnswer(TelegramError):
 class Endpoint:
     """The connections to one Bot API server."""
 
-    polls: httpx.AsyncHTTPTransport
-    sends: httpx.AsyncHTTPTransport
+    polls: Lines
+    sends: Lines
     users: int = 0
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.polls.aclose()
-        await self.sends.aclose()
+        await self.polls.close()
+        await self.sends.close()
 
 
 @dataclass(slots=True)
@@ -94,12 +100,12 @@ def _connect(base_url: str, proxy: str | None) -> Endpoint:
     secure = base_url.startswith("https:")
     # certificates cost 1.6 MB and 20 ms to read: only where there is something to check
     context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    polls = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
-    sends = httpx.Limits(max_connections=SENDS, max_keepalive_connections=SENDS, keepalive_expiry=30.0)
-    return Endpoint(
-        httpx.AsyncHTTPTransport(verify=context, limits=polls, proxy=proxy),
-        httpx.AsyncHTTPTransport(verify=context, limits=sends, proxy=proxy),
-    )
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
+
+    def connect() -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+
+    return Endpoint(Lines(connect, most=POLLS, kept=POLLS), Lines(connect, most=SENDS, kept=KEPT))
 
 
 class SharedRequest(BaseRequest):
@@ -108,10 +114,10 @@ class SharedRequest(BaseRequest):
     It speaks to the transport below httpx's client, which would log every address, and with it the token, at INFO.
     """
 
-    __slots__ = ("_transport", "_urls")
+    __slots__ = ("_lines", "_urls")
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
-        self._transport = transport
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
         self._urls: dict[str, httpx.URL] = {}
 
     @property
@@ -119,10 +125,10 @@ class SharedRequest(BaseRequest):
         return TIMEOUTS["read"]
 
     async def initialize(self) -> None:
-        """Nothing: the transport connects when needed."""
+        """Nothing: lines connect when needed."""
 
     async def shutdown(self) -> None:
-        """Nothing: the transport belongs to the plugin."""
+        """Nothing: the lines belong to the plugin."""
 
     async def do_request(
         self,
@@ -145,11 +151,7 @@ class SharedRequest(BaseRequest):
             extensions={"timeout": timeout},
         )
         try:
-            response = await self._transport.handle_async_request(request)
-            try:
-                payload = await response.aread()
-            finally:
-                await response.aclose()
+            response, payload = await self._lines.fetch(request)
         except _NOT_SENT as error:
             raise NotSent(f"{type(error).__name__}: {error}") from None
         except httpx.TimeoutException as error:
