@@ -243,3 +243,14 @@ async def test_headers_too_large_are_refused() -> None:
             with contextlib.suppress(httpx.TransportError):
                 assert (await browser.get(f"{base}/", headers={"x": "y" * size})).status_code in (400, 431)
         assert (await browser.get(f"{base}/")).status_code == 200
+
+
+async def test_answers_leave_at_once() -> None:
+    """Accepted connections do not wait for acknowledgements before they send the rest of an answer."""
+    async with HttpServer(MemoryLog()).running() as http, client() as browser:
+        base = await http.mount(ANY, "/", app())
+        await browser.get(f"{base}/")
+        (listener,) = http._listeners.values()
+        (connection,) = listener._server.server_state.connections
+        held = connection.transport.get_extra_info("socket")
+        assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
