@@ -232,12 +232,13 @@ async def test_updates_without_numbers_do_not_spin(stage: Stage) -> None:
 
 
 async def test_a_long_backlog_arrives_whole_and_in_order(stage: Stage) -> None:
-    """More than one answer's worth of updates is fetched in turn."""
+    """More than one answer's worth of updates is fetched in turn, each once."""
     adapter, host = stage.bot("career")
     for number in range(350):
         stage.alice.says(stage.server.bot(TOKENS["career"]), str(number))
     async with running((adapter, host)):
         await asyncio.wait_for(host.wait_for(350), 10)
+        assert host.offered == 350
     assert [message.text for message in host.messages()] == [str(number) for number in range(350)]
 
 

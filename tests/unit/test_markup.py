@@ -32,7 +32,8 @@ words = st.one_of(
         ]
     ),
 )
-texts = st.lists(words, max_size=120).map("".join)
+lines = st.sampled_from(["```", "```py", "~~~~ text", "  ```", "", "x = 1", "a longer line of words", "👩‍👩‍👧 𝔘𝔘𝔘"])
+texts = st.one_of(st.lists(words, max_size=120).map("".join), st.lists(lines, max_size=60).map("\n".join))
 
 
 @settings(max_examples=600, deadline=None)
