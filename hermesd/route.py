@@ -110,7 +110,7 @@ class _Step:
         return Route(platform, bot, guild, chat, thread, user, profile, role, name, where)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RouteTable:
     """All routes, frozen."""
 
@@ -143,6 +143,9 @@ class RouteTable:
         if pairs:
             raise AmbiguousRoutes(tuple(pairs))
         return cls(default_profile, _ordered(masks), sum(len(rows) for rows in masks.values()))
+
+    def __repr__(self) -> str:
+        return f"RouteTable({self._size} routes, default_profile={self.default_profile!r})"
 
     def __len__(self) -> int:
         return self._size
