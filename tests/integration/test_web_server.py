@@ -114,21 +114,31 @@ async def test_other_machines_need_a_guarded_app() -> None:
         assert await http.mount(wide, "/", app(), guarded=True)
 
 
-async def test_unmounting_ends_streams_at_once_and_stuck_requests_soon() -> None:
-    """A stream ends cleanly when its mount goes; a request that hangs is answered 503 after the grace time."""
+async def test_unmounting_ends_streams_at_once() -> None:
+    """A stream ends cleanly when its mount goes, without waiting for the grace time."""
+    limits = HttpLimits(grace_seconds=60)
+    async with HttpServer(MemoryLog(), limits=limits).running() as http, client() as browser:
+        base = await http.mount(ANY, "/one", app())
+        async with browser.stream("GET", f"{base}/endless") as stream:
+            words = stream.aiter_text()
+            assert await anext(words) == "one"
+            with anyio.fail_after(3):
+                await http.unmount(ANY, "/one")
+            assert [word async for word in words] == []
+
+
+async def test_unmounting_ends_stuck_requests_soon() -> None:
+    """A request that hangs is answered 503 after the grace time."""
     limits = HttpLimits(grace_seconds=0.2)
     entered = anyio.Event()
     async with HttpServer(MemoryLog(), limits=limits).running() as http, client() as browser:
         base = await http.mount(ANY, "/one", app(entered=entered))
-        async with browser.stream("GET", f"{base}/endless") as stream, asyncio.TaskGroup() as tasks:
-            words = stream.aiter_text()
-            assert await anext(words) == "one"
+        async with asyncio.TaskGroup() as tasks:
             stuck = tasks.create_task(browser.get(f"{base}/stuck"))
             with anyio.fail_after(3):
                 await entered.wait()
             with anyio.fail_after(3):
                 await http.unmount(ANY, "/one")
-            assert [word async for word in words] == []
         assert stuck.result().status_code == 503
 
 
