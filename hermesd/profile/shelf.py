@@ -112,11 +112,15 @@ class Shelf:
             self._shrink()
 
     async def _take(self, home: Home) -> _Volume:
-        # two connections to one file are never open at once: wait until a closing one is gone
-        while (volume := self._volumes.get(home.name)) is not None and volume.leave.is_set():
+        while True:
+            if (error := self._quarantine.get(home.name)) is not None:
+                raise self._refusal(home.name, error)
+            volume = self._volumes.get(home.name)
+            # whoever holds a lease may take another one even while it is about to close, else it would wait for itself
+            if volume is None or volume.leases or not volume.leave.is_set():
+                break
+            # two connections to one file are never open at once: wait until the closing one is gone
             await volume.gone.wait()
-        if (error := self._quarantine.get(home.name)) is not None:
-            raise self._refusal(home.name, error)
         if volume is None:
             if self._tasks is None:
                 raise ProfileUnavailable(

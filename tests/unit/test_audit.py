@@ -156,6 +156,18 @@ def test_a_cut_at_the_end_is_found_with_an_anchor(tx: Tx) -> None:
     assert "rewritten" in forged.why
 
 
+def test_a_forger_must_rewrite_everything_after_and_then_fails_the_anchor(tx: Tx) -> None:
+    """A changed row with a fresh hash of its own, stitched to its neighbour, is still found."""
+    row = tx.execute("SELECT * FROM audit WHERE id = 7").fetchone()
+    forged = (*row[:3], "somebody else", *row[4:10])
+    digest = audit._hash(forged, row[10])
+    tamper(tx, "UPDATE audit SET actor = 'somebody else' WHERE id = 7")
+    tx.execute("UPDATE audit SET hash = ? WHERE id = 7", (digest,))
+    assert audit.verify(tx).first_bad == 8
+    tx.execute("UPDATE audit SET prev_hash = ? WHERE id = 8", (digest,))
+    assert audit.verify(tx).first_bad == 8
+
+
 def test_an_empty_log_holds_and_has_no_head() -> None:
     """Before the first event there is nothing to distrust."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as tx:

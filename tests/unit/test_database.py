@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import CancelScope
 
 from hermesd.clock import SystemClock
 from hermesd.database import Database, Migration, Tx
@@ -193,6 +194,18 @@ async def test_cancelling_the_owner_answers_every_caller_and_closes_the_file(tmp
     with pytest.raises(LedgerUnavailable):
         await holder[0].write(add("late"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
+
+
+async def test_a_cancelled_scope_around_the_owner_still_answers_everybody(tmp_path: Path) -> None:
+    """A scope that ends the owner does not end a commit that is under way."""
+    writes = []
+    with CancelScope() as scope:
+        async with opened(tmp_path / "a.db") as db:
+            writes += [asyncio.ensure_future(db.write(add(str(n)))) for n in range(20)]
+            await asyncio.sleep(0)
+            scope.cancel()
+            await asyncio.Event().wait()
+    assert sorted(await asyncio.gather(*writes)) == list(range(1, 21))
 
 
 async def test_an_exception_of_the_owner_arrives_as_itself(tmp_path: Path) -> None:

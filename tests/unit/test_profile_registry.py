@@ -202,6 +202,31 @@ async def test_closing_waits_for_work_in_progress(tmp_path: Path) -> None:
         assert await said(profiles["a"]) == ["kept"]
 
 
+async def test_a_lease_within_a_lease_never_waits_for_itself(tmp_path: Path) -> None:
+    """A turn that uses its conversations twice at once goes on while its profile is taken away or the daemon ends."""
+    make(tmp_path, "a")
+    make(tmp_path, "b")
+    async with registry(tmp_path, open_databases=1) as profiles:
+        context = profiles["a"]
+        async with context.sessions() as store:
+            (tmp_path / "a" / "config.yaml").unlink()
+            (tmp_path / "a").rename(tmp_path / ".a")
+            assert (await profiles.reload()).removed == ("a",)
+            await said(profiles["b"])
+            async with context.sessions() as again:
+                assert again is store
+        b = profiles["b"]
+        holder = b.sessions()
+        await holder.__aenter__()
+        last = asyncio.ensure_future(late(b, holder))
+    await last
+
+
+async def late(context: ProfileContext, holder: Any) -> None:
+    assert await said(context) == []
+    await holder.__aexit__(None, None, None)
+
+
 async def test_an_exception_inside_arrives_as_itself(tmp_path: Path) -> None:
     """Running a registry does not wrap what is raised inside it."""
     with pytest.raises(ZeroDivisionError):
