@@ -148,6 +148,7 @@ function connected() {
 
 function lost(reason) {
   show("waiting", "Reconnecting…");
+  log.typing(false);
   if (failures > 2) notice(reason ? `hermesd refuses: ${reason}.` : "hermesd is not running. Messages you send will wait here.");
   showWaiting();
 }
