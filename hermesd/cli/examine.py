@@ -38,7 +38,7 @@ def bots(place: Place) -> list[tuple[str, list[Finding]]]:
         settings = offline.settings(place)
     except HermesdError:
         return []  # said under "configuration" already
-    read = place.environment.secret
+    read = place.environment.secrets(place.config).read
     return [
         (f"{bot.platform}/{bot.bot_id}", list(asyncio.run(probe.look(bot, read))))
         for bot in settings.bots

@@ -8,10 +8,10 @@ from hermesd.adapter import loading
 from hermesd.address import Address
 from hermesd.agent.settings import ModelSettings
 from hermesd.cli.place import Place
-from hermesd.errors import ConfigError, Problem, SecretUnavailable, UserError
+from hermesd.errors import Problem, SecretUnavailable, UserError
 from hermesd.profile.home import survey
 from hermesd.profile.load import Blueprint, load
-from hermesd.settings import Settings
+from hermesd.settings import Environment, Loaded, Settings
 from hermesd.settings import load as load_settings
 
 
@@ -36,12 +36,18 @@ class Reading:
 
 def read(place: Place) -> Reading:
     """Load the configuration and look at every profile. Raises OperatorError for an adapter that cannot be loaded."""
-    loaded = load_settings(place.config, env=place.environment, plugins=loading.plugins())
+    loaded = _load(place)
     folder = place.state / (loaded.settings.profiles_dir if loaded.settings is not None else Path("profiles"))
     homes, problems = survey(folder)
     blueprints = tuple(load(home, ModelSettings.model_validate) for home in homes)
     found = (*problems, *(problem for blueprint in blueprints for problem in faults(blueprint)))
     return Reading(loaded.settings, tuple(sorted(loaded.problems)), blueprints, tuple(sorted(found)))
+
+
+def _load(place: Place) -> Loaded:
+    # the file says where profiles are below the state directory, and --state says where that is
+    environment = Environment.read(config=place.config, state=place.state)
+    return load_settings(place.config, env=environment, plugins=loading.plugins())
 
 
 def faults(blueprint: Blueprint) -> tuple[Problem, ...]:
@@ -62,15 +68,15 @@ def faults(blueprint: Blueprint) -> tuple[Problem, ...]:
 
 def settings(place: Place) -> Settings:
     """The configuration. Raises ConfigError with everything that is wrong with it."""
-    loaded = load_settings(place.config, env=place.environment, plugins=loading.plugins())
-    if loaded.settings is None:
-        raise ConfigError(tuple(sorted(problem for problem in loaded.problems if problem.level == "error")))
-    return loaded.settings
+    return _load(place).required()
 
 
 def routes(place: Place) -> list[dict[str, Any]]:
     """The routes of the file, as the daemon would list them."""
-    return [route.plain() for route in settings(place).routes.routes]
+    return [
+        {"match": route.label, "profile": route.profile, "role": route.role, "name": route.name, "where": route.where}
+        for route in settings(place).routes
+    ]
 
 
 def explain(place: Place, text: str, user: str | None) -> dict[str, Any]:
@@ -79,7 +85,9 @@ def explain(place: Place, text: str, user: str | None) -> dict[str, Any]:
     platform = text.partition(":")[0]
     bots = [bot.bot_id for bot in known.bots if bot.platform == platform]
     address = Address.parse(text, default_bot=bots[0] if len(bots) == 1 else None)
-    return dict(known.routes.explain(address, user=user))
+    found = known.routes.resolve(address, user=user)
+    considered = known.routes.explain(address, user=user)
+    return {"profile": found.profile, "role": found.role, "why": found.why, "considered": considered}
 
 
 def profiles(place: Place) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import typer
 from hermesd import control
 
 if TYPE_CHECKING:  # settings bring pydantic with them; a command that only asks the daemon does without
-    from hermesd.settings import Environment
+    from hermesd.settings.environment import Environment
 
 ConfigOption = Annotated[
     Path | None,
@@ -35,9 +35,9 @@ class Place:
     @property
     def environment(self) -> "Environment":
         """The process environment as settings read it; loaded only where it matters."""
-        from hermesd.settings import Environment
+        from hermesd.settings.environment import Environment
 
-        return Environment.read()
+        return Environment.read(config=self.said_config, state=self.said_state)
 
     @property
     def config(self) -> Path:
@@ -45,7 +45,7 @@ class Place:
 
     @property
     def state(self) -> Path:
-        return self.said_state or self.environment.state
+        return self.said_state.absolute() if self.said_state is not None else self.environment.state
 
     @property
     def socket(self) -> Path:

@@ -25,8 +25,8 @@ def list_(
         show.data(rows)
         return
     show.table(
-        ("match", "profile", "role", "name"),
-        ((row.get("match"), row.get("profile"), row.get("role"), row.get("name")) for row in rows),
+        ("match", "profile", "role", "written at"),
+        ((row.get("match"), row.get("profile"), row.get("role"), row.get("where")) for row in rows),
         empty="no routes: every conversation goes to the default profile",
     )
 
@@ -61,5 +61,5 @@ def _explained(address: str, answer: dict[str, Any]) -> None:
         show.line(f"{address} → nobody: the person gets a visible refusal", style="bold")
     if answer.get("why"):
         show.line(str(answer["why"]), lead="  because ", lead_style="dim")
-    for step in answer.get("considered", []):
-        show.line(str(step), lead="  · ", lead_style="dim")
+    for step in answer.get("considered", [])[1:]:
+        show.line(str(step).strip(), lead="  · ", lead_style="dim")

@@ -33,16 +33,16 @@ def run(
     from hermesd.clock import SystemClock
     from hermesd.logs import Logging
 
-    clock = SystemClock()
+    clock, environment = SystemClock(), place.environment
     logging = Logging.on(clock, sys.stderr, form=None if log_format == "auto" else log_format, level=log_level)
     with logging.routed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         life = daemon.run(
             place.config,
             place.state,
-            environment=place.environment,
+            environment=environment,
             clock=clock,
             logging=logging,
-            on_ready=banner if place.environment.notify_socket is None else None,
+            on_ready=banner if environment.notify_socket is None else lambda ready: None,
         )
         code = runner.run(life)
     raise typer.Exit(code)

@@ -119,6 +119,7 @@ def module_state(tree: ast.Module, path: str) -> Found:
                 names, value, annotation = [name_of(target) for target in node.targets], node.value, ""
             elif isinstance(node, ast.AnnAssign) and node.value is not None:
                 inner = node.annotation
+                shared = "ClassVar" in name_of(inner)
                 if name_of(inner) in ("Final", "ClassVar", "typing.Final", "typing.ClassVar"):
                     inner = inner.slice if isinstance(inner, ast.Subscript) else inner
                 names, value, annotation = [name_of(node.target)], node.value, name_of(inner).split(".")[-1]
@@ -126,8 +127,10 @@ def module_state(tree: ast.Module, path: str) -> Found:
                 continue
             literal = isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
             made = isinstance(value, ast.Call) and name_of(value.func).split(".")[-1] in MUTABLE
+            # pydantic gives each instance a copy of a field's default; a dataclass refuses one
+            field = isinstance(scope, ast.ClassDef) and scope.bases and isinstance(node, ast.AnnAssign) and not shared
             constant = literal and all(name.strip("_").isupper() and name not in changed for name in names)
-            if (literal or made) and not constant and annotation not in FROZEN and names != ["__all__"]:
+            if (literal or made) and not (constant or field) and annotation not in FROZEN and names != ["__all__"]:
                 yield node.lineno, f"mutable {', '.join(names)}"
         for node in scope.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -260,6 +263,8 @@ PLANTED: tuple[tuple[Rule, str], ...] = (
     (module_state, "seen: dict[str, int] = {}"),
     (module_state, "from collections import defaultdict\nseen = defaultdict(list)"),
     (module_state, "class A:\n    seen = set()"),
+    (module_state, "class A(Base):\n    seen: ClassVar[dict[str, int]] = {}"),
+    (module_state, "class A:\n    seen: dict[str, int] = {}"),
     (module_state, "SEEN = {'a': 1}\ndef f(): SEEN['b'] = 2"),
     (module_state, "_SEEN: list[int] = []\ndef f(): _SEEN.append(2)"),
     (module_state, "_SEEN = dict()"),

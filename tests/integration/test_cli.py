@@ -308,7 +308,8 @@ try:
     main(sys.argv[1:])
 except SystemExit:
     pass
-heavy = {"hermesd.ports", "hermesd.settings", "structlog", "telegram", "openai", "pydantic_ai", "fastapi", "uvicorn", "httpx", "aiosqlite"}
+heavy = {"hermesd.ports", "hermesd.settings"}
+heavy |= {"structlog", "telegram", "openai", "pydantic_ai", "fastapi", "uvicorn", "httpx", "aiosqlite"}
 print("LOADED", sorted(heavy & set(sys.modules)))
 """
 

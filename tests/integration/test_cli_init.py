@@ -1,0 +1,241 @@
+"""`init`, `check` and `doctor`: from nothing to a configuration that works, and to what is wrong with a later one."""
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from hermesd.cli import examine
+from hermesd.testing.telegram import FakeTelegram
+
+TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+async def hermesd(*words: str, cwd: Path, stdin: bytes = b"", **variables: str) -> Ended:
+    """Run the real command in a directory of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMESD_")} | variables
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hermesd", *words, cwd=cwd, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate(stdin)
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A working directory with one good profile in its state."""
+    profile = tmp_path / ".hermesd" / "profiles" / "default"
+    profile.mkdir(parents=True)
+    for folder in (tmp_path / ".hermesd", profile.parent, profile):
+        folder.chmod(0o700)
+    (profile / "SOUL.md").write_text("You are helpful.\n")
+    return tmp_path
+
+
+async def test_init_tries_the_token_and_writes_what_check_accepts(home: Path) -> None:
+    """A good token ends in a private secret file and a configuration by reference that `check` calls good."""
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot")
+        ended = await hermesd(
+            "init", "--token-env", "MY_TOKEN", "--user", "111", "--base-url", server.url, cwd=home, MY_TOKEN=TOKEN
+        )
+    assert ended.code == 0, ended.err
+    assert "career_bot" in ended.out
+    config, secret = home / "config/hermesd.yaml", home / "config/secrets/telegram-main"
+    assert secret.read_text().strip() == TOKEN
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
+    assert TOKEN not in config.read_text() + ended.out + ended.err
+    assert '"111"' in config.read_text()
+    checked = await hermesd("check", cwd=home)
+    assert checked.code == 0, checked.out + checked.err
+
+
+async def test_init_takes_the_token_from_a_file_or_from_the_keyboard(home: Path) -> None:
+    """A token in a file, and one typed at the prompt, work as well; what is typed is not shown."""
+    (home / "token").write_text(TOKEN + "\n")
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot")
+        base = ("--base-url", server.url)
+        ended = await hermesd("init", "--token-file", "token", *base, "--config", "a.yaml", cwd=home)
+        assert ended.code == 0, ended.err
+        assert "/whoami" in ended.out
+        typed = await hermesd("init", *base, "--config", "b/b.yaml", cwd=home, stdin=TOKEN.encode() + b"\n")
+    assert typed.code == 0, typed.err
+    assert TOKEN not in typed.out + typed.err
+    assert (home / "b/secrets/telegram-main").read_text().strip() == TOKEN
+
+
+async def test_a_bad_token_writes_nothing(home: Path) -> None:
+    """What Telegram does not accept leaves no file behind and says where a good one comes from."""
+    async with FakeTelegram() as server:
+        ended = await hermesd("init", "--token-env", "T", "--base-url", server.url, cwd=home, T=TOKEN)
+    assert ended.code == 1
+    assert "nothing was written" in ended.err
+    assert not (home / "config").exists()
+    assert TOKEN not in ended.out + ended.err
+
+
+async def test_init_never_overwrites_unasked(home: Path) -> None:
+    """An existing configuration stays as it is, unless --force is said."""
+    config = home / "config/hermesd.yaml"
+    config.parent.mkdir()
+    config.write_text("mine")
+    ended = await hermesd("init", "--token-env", "T", cwd=home, T=TOKEN)
+    assert (ended.code, config.read_text()) == (1, "mine")
+    assert "--force" in ended.err
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot")
+        forced = await hermesd("init", "--force", "--token-env", "T", "--base-url", server.url, cwd=home, T=TOKEN)
+    assert forced.code == 0, forced.err
+    assert "bots:" in config.read_text()
+
+
+async def test_a_name_is_no_user_id(home: Path) -> None:
+    """@names change hands, so only numbers become admins."""
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot")
+        base = ("--base-url", server.url)
+        ended = await hermesd("init", "--token-env", "T", "--user", "@ann", *base, cwd=home, T=TOKEN)
+    assert ended.code == 1
+    assert "not a user id" in ended.err
+    assert not (home / "config").exists()
+
+
+GOOD = "bots:\n  - {platform: web, bot_id: local}\n"
+
+
+def configure(home: Path, text: str) -> Path:
+    config = home / "config/hermesd.yaml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(text)
+    return config
+
+
+async def test_check_is_quiet_about_a_good_file(home: Path) -> None:
+    """A good file and good profiles are exit code 0 and one line."""
+    configure(home, GOOD)
+    ended = await hermesd("check", cwd=home)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("✓ ")
+
+
+async def test_check_lists_every_problem_at_once_with_its_place(home: Path) -> None:
+    """Three mistakes are three findings with line and column, the near key is suggested, and the code is 78."""
+    configure(home, GOOD + "defalt_profile: x\nlimits: {turns: many}\nroutes: {telegram: {'-1': {'6': nobody}}}\n")
+    ended = await hermesd("check", cwd=home)
+    assert ended.code == 78
+    assert "default_profile" in ended.out
+    assert "3:1" in ended.out
+    assert "4:" in ended.out
+    assert "5:" in ended.out
+    data = json.loads((await hermesd("check", "--json", cwd=home)).out)
+    assert data["exit"] == 78
+    assert {problem["line"] for problem in data["problems"]} >= {3, 4, 5}
+
+
+async def test_a_broken_profile_is_code_1(home: Path) -> None:
+    """The daemon starts without it, so it is a warning for the whole and an error for the profile, in its own file."""
+    configure(home, GOOD)
+    profile = home / ".hermesd/profiles/qa"
+    profile.mkdir(mode=0o700)
+    (profile / "config.yaml").write_text("model: {provider: openia, default: x}\n")
+    ended = await hermesd("check", cwd=home)
+    assert ended.code == 1
+    assert "qa/config.yaml" in ended.out
+    assert "openai" in ended.out
+
+
+async def test_a_model_without_its_key_is_named(home: Path) -> None:
+    """A profile whose key is missing is found before its first message, by check and by doctor."""
+    configure(home, GOOD)
+    profile = home / ".hermesd/profiles/qa"
+    profile.mkdir(mode=0o700)
+    (profile / "config.yaml").write_text('model: {provider: openai, default: x, api_key: "${env:MISSING_KEY}"}\n')
+    ended = await hermesd("check", cwd=home)
+    assert ended.code == 1
+    assert "MISSING_KEY" in ended.out
+    assert "MISSING_KEY" in (await hermesd("doctor", cwd=home)).out
+
+
+async def test_a_missing_file_is_refused_with_the_way_out(home: Path) -> None:
+    """No configuration at all is exit code 78 and names the file that was looked for."""
+    ended = await hermesd("check", cwd=home)
+    assert ended.code == 78
+    assert "config/hermesd.yaml" in ended.out + ended.err
+
+
+async def test_routes_can_be_explained_without_a_daemon(home: Path) -> None:
+    """The file alone says which profile an address goes to, and that an unknown one goes to the default."""
+    text = GOOD + "  - {platform: telegram, bot_id: main, token: '${env:T}'}\n"
+    configure(home, text + "routes: {telegram: {'-100': {'6': default}}}\ndefault_profile: default\n")
+    listed = await hermesd("routes", "list", "--json", cwd=home, T=TOKEN)
+    assert listed.code == 0, listed.err
+    assert len(json.loads(listed.out)) == 1
+    ended = await hermesd("routes", "explain", "telegram:-100:6", cwd=home, T=TOKEN)
+    assert ended.code == 0, ended.err
+    assert "→ default" in ended.out
+    wrong = await hermesd("routes", "explain", "nonsense", cwd=home, T=TOKEN)
+    assert wrong.code == 1
+    assert "platform[/bot]:chat" in wrong.err
+
+
+async def test_profiles_can_be_listed_without_a_daemon(home: Path) -> None:
+    """Every home with its state; one of them in full, secrets by name only."""
+    configure(home, GOOD)
+    secrets = home / ".hermesd/profiles/default/.env"
+    secrets.write_text("OPENAI_API_KEY=sk-abcdefghijklmnop\n")
+    secrets.chmod(0o600)
+    listed = await hermesd("profiles", "list", cwd=home)
+    assert (listed.code, "default" in listed.out) == (0, True)
+    shown = await hermesd("profiles", "show", "default", cwd=home)
+    assert "OPENAI_API_KEY" in shown.out
+    assert "sk-abc" not in shown.out
+    assert (await hermesd("profiles", "show", "nobody", cwd=home)).code == 1
+
+
+async def test_doctor_asks_each_bot_and_names_the_click(home: Path) -> None:
+    """Without a daemon the bots are asked directly; privacy mode is named with the exact steps in @BotFather."""
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot", can_read_all=False)
+        text = f"bots:\n  - {{platform: telegram, bot_id: main, token: '${{env:T}}', base_url: '{server.url}'}}\n"
+        configure(home, text)
+        ended = await hermesd("doctor", cwd=home, T=TOKEN)
+        wrong = await hermesd("doctor", cwd=home, T=TOKEN[:-1] + "x")
+    assert "telegram/main" in ended.out
+    assert "career_bot" in ended.out
+    assert "/setprivacy" in ended.out
+    assert wrong.code == 1
+    assert TOKEN not in ended.out + wrong.out
+
+
+async def test_doctor_finds_a_readable_secret(home: Path) -> None:
+    """A .env that others can read is an error with the command that mends it."""
+    configure(home, GOOD)
+    secrets = home / ".hermesd/profiles/default/.env"
+    secrets.write_text("A=b\n")
+    secrets.chmod(0o644)
+    ended = await hermesd("doctor", cwd=home)
+    assert ended.code == 1
+    assert f"chmod 600 {secrets}" in ended.out
+    data = json.loads((await hermesd("doctor", "--json", cwd=home)).out)
+    assert {"machine", "configuration"} <= {group["about"] for group in data}
+
+
+@pytest.mark.parametrize(("version", "warned"), [((3, 40, 1), True), ((3, 51, 2), True), ((3, 51, 3), False)])
+def test_an_sqlite_with_the_reset_race_is_noted(version: tuple[int, ...], warned: bool) -> None:
+    """Below 3.51.3 doctor says how to take backups."""
+    assert bool(examine.sqlite_finding(version).fix) is warned
