@@ -24,7 +24,8 @@ from hermesd.clock import Clock
 from hermesd.plain import escape
 from hermesd.ports.log import Log
 
-Format = Literal["json", "console"]
+Format = Literal["auto", "json", "console"]
+Level = Literal["debug", "info", "warning", "error"]
 HIDDEN = "[hidden]"
 #: shorter secrets would hide half of the words of every line
 SHORTEST_SECRET = 6
@@ -102,23 +103,30 @@ class Pacing:
         return {kind: count for kind, (_, count) in self._seen.items() if count}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Logging:
     """Everything a log line needs, in one object of the daemon's."""
 
     clock: Clock
     stream: TextIO
-    format: Format
-    #: the least serious level that is written: debug, info, warning or error
-    level: str
+    #: `auto`: text where a person watches, JSON lines everywhere else
+    form: Format
+    #: the least serious level that is written
+    level: Level
     pacing: Pacing
     redaction: Redaction = field(default_factory=Redaction)
+    #: what the command line said, which the configuration file does not change
+    _said: tuple[Format | None, Level | None] = (None, None)
 
     @classmethod
-    def on(cls, clock: Clock, stream: TextIO, *, form: Format | None = None, level: str = "info") -> Self:
-        """A log on this stream: text where a person watches, JSON lines everywhere else."""
-        chosen: Format = form or ("console" if stream.isatty() else "json")
-        return cls(clock, stream, chosen, level, Pacing(clock.monotonic))
+    def on(cls, clock: Clock, stream: TextIO, *, form: Format | None = None, level: Level | None = None) -> Self:
+        """A log on this stream; what is given here stays, whatever `tune` says."""
+        return cls(clock, stream, form or "auto", level or "info", Pacing(clock.monotonic), _said=(form, level))
+
+    def tune(self, form: Format, level: Level) -> None:
+        """Take up what the configuration says, from the next line on."""
+        said_form, said_level = self._said
+        self.form, self.level = said_form or form, said_level or level
 
     def logger(self, *, file: Path | None = None, **bound: Any) -> Log:
         """A logger with these values on every line; `file` gets a copy of each line as JSON, mode 0600."""
@@ -127,7 +135,7 @@ class Logging:
             structlog.wrap_logger(
                 _Sink(self, file),
                 processors=[self._render],
-                wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(self.level, 20)),
+                wrapper_class=structlog.make_filtering_bound_logger(10),
                 context_class=dict,
                 cache_logger_on_first_use=False,
                 **bound,
@@ -160,6 +168,8 @@ class Logging:
         self.stream.flush()
 
     def _render(self, _sink: Any, method: str, event: MutableMapping[str, Any]) -> tuple[Any, ...]:
+        if _LEVELS[method] < _LEVELS[self.level]:
+            raise structlog.DropEvent
         # the file copies of different profiles are different kinds, so that one noisy profile hides nobody else's lines
         kind = (event.get("action") or event.get("event"), method, event.get("profile"), event.get("bot"))
         held = self.pacing.admit(kind)
@@ -177,7 +187,8 @@ class Logging:
         return {"at": datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="milliseconds"), "level": level}
 
     def _line(self, plain: Mapping[str, Any]) -> str:
-        return _json(plain) if self.format == "json" else _console(plain)
+        text = self.form == "console" or (self.form == "auto" and self.stream.isatty())
+        return _console(plain) if text else _json(plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,13 @@ def run(
     config: ConfigOption = None,
     state: StateOption = None,
     log_format: Annotated[
-        Literal["auto", "json", "console"], typer.Option(help="auto: text on a terminal, JSON lines elsewhere.")
-    ] = "auto",
+        Literal["auto", "json", "console"] | None,
+        typer.Option(help="auto: text on a terminal, JSON lines elsewhere. Beats the file.", show_default=False),
+    ] = None,
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least serious lines.")
-    ] = "info",
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="Least serious lines. Beats the file.", show_default=False),
+    ] = None,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
     place = find(config, state)
@@ -34,7 +36,7 @@ def run(
     from hermesd.logs import Logging
 
     clock, environment = SystemClock(), place.environment
-    logging = Logging.on(clock, sys.stderr, form=None if log_format == "auto" else log_format, level=log_level)
+    logging = Logging.on(clock, sys.stderr, form=log_format, level=log_level)
     with logging.routed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         life = daemon.run(
             place.config,

@@ -71,6 +71,21 @@ def test_lines_below_the_level_are_not_written() -> None:
     assert lines(stream)[0]["level"] == "debug"
 
 
+def test_the_configuration_tunes_what_the_command_line_left_open() -> None:
+    """A level from the file counts from the next line on, for loggers made before; a flag beats the file."""
+    stream = io.StringIO()
+    logs = Logging.on(Clock(), stream)
+    log = logs.logger()
+    log.debug("x", action="before")
+    logs.tune("json", "debug")
+    log.debug("x", action="after")
+    assert [line["action"] for line in lines(stream)] == ["after"]
+    said, stream, _ = make(level="info", form="json")
+    said.tune("console", "error")
+    said.logger().info("x", action="x")
+    assert lines(stream)[0]["action"] == "x"
+
+
 @pytest.mark.parametrize(
     "secret",
     [
