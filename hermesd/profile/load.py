@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hermesd.errors import ConfigError, HermesdError, Problem
+from hermesd.errors import ConfigError, Problem
 from hermesd.profile import secrets as env
-from hermesd.profile.document import Document, parse
+from hermesd.profile.document import Document, place, read, resolved
 from hermesd.profile.home import Home
 from hermesd.profile.secrets import Secrets
 from hermesd.profile.settings import ProfileSettings, stray
+from hermesd.settings import Node, plain, validate
+from hermesd.settings.document import shown
 
 #: turns the `model:` block into the settings an engine is built from; raises ValueError or pydantic's ValidationError
 ModelReader = Callable[[Any], Any]
@@ -52,15 +54,12 @@ def load(home: Home, read_model: ModelReader) -> Blueprint:
     except OSError as error:
         return _broken(home, (Problem(str(home.path), 0, 0, "", f"cannot be read: {error.strerror}"),))
     digest = hashlib.sha256(repr((text, soul, sorted(values.items()), faults)).encode("utf-8", "replace")).digest()
-    try:
-        document = parse(text, home, "config.yaml")
-    except ConfigError as error:
-        return Blueprint(home, None, values, soul, (*faults, *error.problems), (), digest)
-    typos, notes = stray(list(document.data))
-    warnings = tuple(_typo(home, document, *typo) for typo in typos)
-    settings, errors = _validate(home, document, values, read_model)
-    usable = settings if not faults and not errors else None
-    return Blueprint(home, usable, values, soul, (*faults, *errors, *warnings), notes, digest)
+    document = read(text, str(home.config))
+    typos, notes = stray(document.root.entries)
+    warnings = tuple(_typo(document, *typo) for typo in typos)
+    settings, errors = _settings(document, values, read_model)
+    found = (*faults, *document.problems, *errors)
+    return Blueprint(home, None if found else settings, values, soul, (*found, *warnings), notes, digest)
 
 
 def _broken(home: Home, problems: tuple[Problem, ...]) -> Blueprint:
@@ -68,42 +67,39 @@ def _broken(home: Home, problems: tuple[Problem, ...]) -> Blueprint:
     return Blueprint(home, None, Secrets(), "", problems, (), digest)
 
 
-def _typo(home: Home, document: Document, key: str, meant: str) -> Problem:
-    place = document.place((key,))
-    return Problem(
-        str(home.config), *place, key, f"{key!r} is not a key of a profile", f"did you mean {meant!r}?", "warning"
-    )
+def _typo(document: Document, key: str, meant: str) -> Problem:
+    name = document.root.entries[key][0]
+    message = f"{shown(key)!r} is not a key of a profile"
+    return Problem(document.file, name.line, name.column, shown(key), message, f"did you mean {meant!r}?", "warning")
 
 
-def _validate(
-    home: Home, document: Document, values: Secrets, read_model: ModelReader
+def _settings(
+    document: Document, values: Secrets, read_model: ModelReader
 ) -> tuple[ProfileSettings | None, tuple[Problem, ...]]:
-    data = dict(document.data)
-    block = data.pop("model", None)
-    problems: list[Problem] = []
-    settings = model = None
+    model, problems = _model(document, read_model)
+    keys = [key for key in ProfileSettings.model_fields if key != "model"]
+    node, missing = resolved(document.only(keys), document.file, lambda text: env.resolve(text, values))
+    settings, wrong = validate(ProfileSettings, node, file=document.file)
+    problems = (*problems, *missing, *wrong)
+    if settings is None or problems:
+        return None, problems
+    return settings.model_copy(update={"model": model}), ()
+
+
+def _model(document: Document, read_model: ModelReader) -> tuple[Any, tuple[Problem, ...]]:
+    # the model reader resolves its own references: a key never becomes part of the settings
+    node = document.root.get("model")
+    block, problems = plain(node, file=document.file, key="model")
+    if node is None or block is None or problems:
+        return None, tuple(problems)
     try:
-        # the model reader resolves its own references: a key never becomes part of the settings
-        model = None if block is None else read_model(block)
+        return read_model(block), ()
+    except ValidationError as error:
+        return None, tuple(_wrong(document.file, node, one["loc"], one["msg"]) for one in error.errors())
     except ValueError as error:
-        problems += _problems(home, document, ("model",), error)
-    try:
-        resolved = env.resolve({key: data[key] for key in data if key in ProfileSettings.model_fields}, values)
-        settings = ProfileSettings(**resolved, model=model)
-    except (ValueError, HermesdError) as error:
-        problems += _problems(home, document, (), error)
-    return (None if problems else settings), tuple(problems)
+        return None, (_wrong(document.file, node, (), str(error)),)
 
 
-def _problems(
-    home: Home, document: Document, prefix: tuple[str | int, ...], error: ValueError | HermesdError
-) -> list[Problem]:
-    file = str(home.config)
-    if isinstance(error, ValidationError):
-        found = []
-        for one in error.errors(include_input=False, include_url=False):
-            path = (*prefix, *one["loc"])
-            found.append(Problem(file, *document.place(path), ".".join(map(str, path)), one["msg"]))
-        return found
-    message, hint = (error.message, error.hint) if isinstance(error, HermesdError) else (str(error), "")
-    return [Problem(file, *document.place(prefix), ".".join(map(str, prefix)), message, hint)]
+def _wrong(file: str, node: Node, path: tuple[str | int, ...], message: str) -> Problem:
+    key = ".".join(map(str, ("model", *path)))
+    return Problem(file, *place(node, path), key, message.removeprefix("Value error, "))

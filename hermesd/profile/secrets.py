@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import Any
 
 from dotenv import dotenv_values
 
@@ -56,16 +55,12 @@ def read(home: Home) -> Secrets:
     return Secrets({name: value for name, value in pairs.items() if value is not None})
 
 
-def resolve(value: Any, secrets: Mapping[str, str]) -> Any:
-    """Plain data with every `${NAME}` and `${env:NAME}` in its texts replaced from this profile's own mapping.
+def resolve(text: str, secrets: Mapping[str, str]) -> str:
+    """The text with every `${NAME}` and `${env:NAME}` replaced from this profile's own mapping.
 
     Raises SecretUnavailable naming what is missing; the process environment is never asked.
     """
-    if isinstance(value, str):
-        return _REFERENCE.sub(lambda match: _value(match[1], secrets), value)
-    if isinstance(value, Mapping):
-        return {name: resolve(item, secrets) for name, item in value.items()}
-    return [resolve(item, secrets) for item in value] if isinstance(value, list) else value
+    return _REFERENCE.sub(lambda match: _value(match[1], secrets), text)
 
 
 def _value(name: str, secrets: Mapping[str, str]) -> str:

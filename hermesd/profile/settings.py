@@ -1,6 +1,7 @@
 """What a profile's `config.yaml` says, in the keys Hermes uses."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,7 +123,7 @@ class ProfileSettings(_Block):
         return workspace if self.terminal.cwd in ("", ".", "workspace") else home / self.terminal.cwd
 
 
-def stray(keys: list[str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+def stray(keys: Iterable[str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Of the top-level keys nobody here reads: (key, the one it was probably meant to be), and the rest."""
     unknown = [key for key in keys if key not in ProfileSettings.model_fields and not key.startswith("x-")]
     typos: list[tuple[str, str]] = []

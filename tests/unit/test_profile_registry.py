@@ -133,7 +133,7 @@ async def test_a_profile_broken_by_an_edit_goes_on_with_what_it_had(tmp_path: Pa
         assert diff.kept == ("a",)
         assert diff.problems[0].line == 2
         assert profiles["a"] is before
-        make(tmp_path, "a", "model: n\n")
+        make(tmp_path, "a", "model: other\n")
         assert (await profiles.reload()).changed == ("a",)
 
 
@@ -142,11 +142,11 @@ async def test_a_survey_alone_changes_nothing(tmp_path: Path) -> None:
     make(tmp_path, "a", "model: m\n")
     async with registry(tmp_path) as profiles:
         before = profiles["a"]
-        make(tmp_path, "a", "model: n\n")
+        make(tmp_path, "a", "model: other\n")
         found = await profiles.survey()
         assert profiles["a"] is before
         profiles.adopt(found)
-        assert profiles["a"].settings.model == "n"
+        assert profiles["a"].settings.model == "other"
 
 
 async def test_an_engine_without_its_key_makes_the_profile_unavailable(tmp_path: Path) -> None:
