@@ -86,11 +86,13 @@ class WebApp:
         query = request.query_params
         try:
             place = Place(query.get("room", ""), query.get("thread"))
+            cursor = request.headers.get("last-event-id") or query.get("after")
+            if cursor is not None:
+                await self._conversation.check(place, cursor)
         except ValueError as error:
             return _bad(str(error))
         if self._feed.full:
             return JSONResponse({"error": "too many open pages"}, 503)
-        cursor = request.headers.get("last-event-id") or query.get("after")
         return StreamingResponse(
             self._events(place, cursor),
             media_type="text/event-stream",

@@ -29,11 +29,21 @@ class Conversation:
 
     async def after(self, place: Place, cursor: str | None) -> list[dict[str, Any]]:
         """Entries behind a cursor, oldest first; without one the newest. Raises ValueError for a bad cursor."""
-        entries = await self._host.transcript(place.address(self._host.key), after=cursor, limit=PAGE)
+        entries = await self._read(place, cursor, PAGE)
         render = functools.partial(self._render, entries)
         if sum(len(entry.text) for entry in entries if entry.direction == "out") <= _INLINE:
             return render()
         return await run_sync(render, limiter=self._threads)
+
+    async def check(self, place: Place, cursor: str) -> None:
+        """Raise ValueError for a cursor nobody handed out."""
+        await self._read(place, cursor, 1)
+
+    async def _read(self, place: Place, cursor: str | None, limit: int) -> list[TranscriptEntry]:
+        try:
+            return await self._host.transcript(place.address(self._host.key), after=cursor, limit=limit)
+        except (ValueError, OverflowError) as error:
+            raise ValueError("after: not a cursor of this conversation") from error
 
     def _render(self, entries: Sequence[TranscriptEntry]) -> list[dict[str, Any]]:
         return [self._entry(entry) for entry in entries]
