@@ -154,7 +154,7 @@ def bind(path: Path) -> socket.socket:
     if path.is_symlink() or (path.exists() and not stat.S_ISSOCK(path.stat().st_mode)):
         raise StateError(f"{path} is not a socket", hint="move it away; hermesd makes its own")
     if path.exists():
-        if _listens(path):
+        if listens(path):
             raise StateError(f"another hermesd listens on {path}", hint="stop it first, or use another --state")
         path.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -253,7 +253,8 @@ def _check_length(path: Path) -> None:
         )
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """Whether a process accepts calls there; a socket that cannot be tried counts as taken."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         wire.settimeout(1.0)
         try:

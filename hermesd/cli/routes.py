@@ -61,5 +61,5 @@ def _explained(address: str, answer: dict[str, Any]) -> None:
         show.line(f"{address} → nobody: the person gets a visible refusal", style="bold")
     if answer.get("why"):
         show.line(str(answer["why"]), lead="  because ", lead_style="dim")
-    for step in answer.get("considered", [])[1:]:
+    for step in (step for step in answer.get("considered", [])[1:] if step.strip() != answer.get("why")):
         show.line(str(step).strip(), lead="  · ", lead_style="dim")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -292,9 +293,9 @@ async def test_the_audit_log_of_a_running_daemon_is_asked_for(tmp_path: Path) ->
 
 async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """`hermesd audit tail | head -1` ends quietly."""
-    ledger(tmp_path, 900)
+    ledger(tmp_path, 50)
     process = await asyncio.create_subprocess_shell(
-        f"{sys.executable} -m hermesd audit tail -n 900 --json --state {tmp_path} | head -1",
+        f"{shlex.join([sys.executable, '-m', 'hermesd', 'audit', 'tail', '--json', '--state', str(tmp_path)])} | head -1",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
@@ -323,6 +324,20 @@ async def test_a_light_command_loads_nothing_heavy(tmp_path: Path, words: tuple[
     command = [sys.executable, "-c", LIGHT, *words, *place]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "LOADED []"
+
+
+async def test_the_environment_names_the_state_directory(tmp_path: Path) -> None:
+    """HERMESD_STATE is where the daemon is looked for when no flag says otherwise, and a flag wins."""
+    (tmp_path / "other").mkdir()
+    async with daemon(tmp_path / "it", bots=[]):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "hermesd", "bots", "--json", env={"HERMESD_STATE": str(tmp_path / "it")},
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        flag = await hermesd("bots", "--state", str(tmp_path / "other"))
+    assert out == b"[]\n"
+    assert flag.code == 69
 
 
 async def test_version_is_one_line_or_data() -> None:
