@@ -294,8 +294,9 @@ async def test_the_audit_log_of_a_running_daemon_is_asked_for(tmp_path: Path) ->
 async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """`hermesd audit tail | head -1` ends quietly."""
     ledger(tmp_path, 50)
+    command = shlex.join([sys.executable, "-m", "hermesd", "audit", "tail", "--json", "--state", str(tmp_path)])
     process = await asyncio.create_subprocess_shell(
-        f"{shlex.join([sys.executable, '-m', 'hermesd', 'audit', 'tail', '--json', '--state', str(tmp_path)])} | head -1",
+        f"{command} | head -1",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
