@@ -1,11 +1,14 @@
-"""A profile's YAML: the keys that mean something here, with their places; references resolve from the profile alone."""
+"""A profile's YAML as a tree that knows the place of everything in it."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from hermesd.errors import Problem, SecretUnavailable
-from hermesd.settings import MapNode, Node, Scalar, parse
-from hermesd.settings.document import ListNode, key_path
+from hermesd.settings import ListNode, MapNode, Node, Scalar, parse
+from hermesd.settings.document import key_path
+
+Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,55 +19,56 @@ class Document:
     root: MapNode
     problems: tuple[Problem, ...] = ()
 
-    def only(self, keys: Collection[str]) -> MapNode:
-        """The file reduced to these top-level keys."""
-        entries = {key: entry for key, entry in self.root.entries.items() if key in keys}
-        return replace(self.root, entries=entries)
+    def problem(self, path: Path, message: str, hint: str = "") -> Problem:
+        """An error at the place `path` leads to, or at the nearest thing around it."""
+        node: Node = self.root
+        for part in path:
+            found = _step(node, part)
+            if found is None:
+                break
+            node = found
+        return Problem(self.file, node.line, node.column, _dotted(path), message, hint)
 
 
 def read(text: str, file: str) -> Document:
     """Read the text; an empty file is an empty mapping, anything else than a mapping a problem."""
     found = parse(text, file)
     root = found.root
-    if root is None or (isinstance(root, Scalar) and root.plain and root.text in ("", "null", "~")):
-        return Document(file, MapNode({}, 0, 0), found.problems)
     if isinstance(root, MapNode):
         return Document(file, root, found.problems)
+    empty = Document(file, MapNode(0, 0), found.problems)
+    if root is None or (isinstance(root, Scalar) and root.empty):
+        return empty
     wrong = Problem(file, root.line, root.column, "", "expected a mapping (`key: value`)", "begin with `model:`")
-    return Document(file, MapNode({}, 0, 0), (*found.problems, wrong))
+    return Document(file, empty.root, (*found.problems, wrong))
 
 
-def resolved(node: MapNode, file: str, resolve: Callable[[str], str]) -> tuple[MapNode, tuple[Problem, ...]]:
-    """The tree with every text handed through `resolve`; a reference to nothing is a problem at its place."""
-    problems: list[Problem] = []
-
-    def walk(node: Node, key: str) -> Node:
-        if isinstance(node, MapNode):
-            return map_entries(node, key)
-        if isinstance(node, ListNode):
-            return replace(node, items=[walk(item, f"{key}[{n}]") for n, item in enumerate(node.items)])
+def resolved(
+    data: Any, document: Document, resolve: Callable[[str], str], path: Path = ()
+) -> tuple[Any, tuple[Problem, ...]]:
+    """Plain data with every text handed through `resolve`; a reference to nothing is a problem at its place."""
+    if isinstance(data, str):
         try:
-            text = resolve(node.text)
+            return resolve(data), ()
         except SecretUnavailable as error:
-            problems.append(Problem(file, node.line, node.column, key, error.message, error.hint))
-            return node
-        # what came from elsewhere is text, whatever it looks like
-        return node if text == node.text else replace(node, text=text, plain=False)
-
-    def map_entries(node: MapNode, key: str) -> MapNode:
-        entries = {name: (at, walk(value, key_path(key, name))) for name, (at, value) in node.entries.items()}
-        return replace(node, entries=entries)
-
-    return map_entries(node, ""), tuple(problems)
+            return data, (document.problem(path, error.message, error.hint),)
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else None
+    if items is None:
+        return data, ()
+    found = {key: resolved(value, document, resolve, (*path, key)) for key, value in items}
+    values = {key: value for key, (value, _) in found.items()}
+    problems = tuple(problem for _, some in found.values() for problem in some)
+    return (values if isinstance(data, dict) else list(values.values())), problems
 
 
-def place(node: Node, path: tuple[str | int, ...]) -> tuple[int, int]:
-    """Line and column of what `path` leads to, or of the nearest thing around it."""
+def _step(node: Node, part: str | int) -> Node | None:
+    if isinstance(node, MapNode) and isinstance(part, str):
+        return node.get(part)
+    return node[part] if isinstance(node, ListNode) and isinstance(part, int) and part < len(node) else None
+
+
+def _dotted(path: Path) -> str:
+    text = ""
     for part in path:
-        if isinstance(node, MapNode) and isinstance(part, str) and part in node.entries:
-            node = node.entries[part][1]
-        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
-            node = node.items[part]
-        else:
-            break
-    return node.line, node.column
+        text = key_path(text, part) if isinstance(part, str) else f"{text}[{part}]"
+    return text

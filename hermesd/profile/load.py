@@ -9,15 +9,28 @@ from pydantic import ValidationError
 
 from hermesd.errors import ConfigError, Problem
 from hermesd.profile import secrets as env
-from hermesd.profile.document import Document, place, read, resolved
+from hermesd.profile.document import Document, read, resolved
 from hermesd.profile.home import Home
 from hermesd.profile.secrets import Secrets
 from hermesd.profile.settings import ProfileSettings, stray
-from hermesd.settings import Node, plain, validate
+from hermesd.settings import plain
 from hermesd.settings.document import shown
 
 #: turns the `model:` block into the settings an engine is built from; raises ValueError or pydantic's ValidationError
 ModelReader = Callable[[Any], Any]
+
+
+_OURS = "Value error, "
+_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "expected a list",
+    "dict_type": "expected a mapping (`key: value`)",
+    "model_type": "expected a mapping (`key: value`)",
+    "model_attributes_type": "expected a mapping (`key: value`)",
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "int_parsing": "expected a whole number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ def load(home: Home, read_model: ModelReader) -> Blueprint:
         return _broken(home, (Problem(str(home.path), 0, 0, "", f"cannot be read: {error.strerror}"),))
     digest = hashlib.sha256(repr((text, soul, sorted(values.items()), faults)).encode("utf-8", "replace")).digest()
     document = read(text, str(home.config))
-    typos, notes = stray(document.root.entries)
+    typos, notes = stray(document.root)
     warnings = tuple(_typo(document, *typo) for typo in typos)
     settings, errors = _settings(document, values, read_model)
     found = (*faults, *document.problems, *errors)
@@ -68,7 +81,7 @@ def _broken(home: Home, problems: tuple[Problem, ...]) -> Blueprint:
 
 
 def _typo(document: Document, key: str, meant: str) -> Problem:
-    name = document.root.entries[key][0]
+    name = document.root.key(key)
     message = f"{shown(key)!r} is not a key of a profile"
     return Problem(document.file, name.line, name.column, shown(key), message, f"did you mean {meant!r}?", "warning")
 
@@ -76,30 +89,26 @@ def _typo(document: Document, key: str, meant: str) -> Problem:
 def _settings(
     document: Document, values: Secrets, read_model: ModelReader
 ) -> tuple[ProfileSettings | None, tuple[Problem, ...]]:
-    model, problems = _model(document, read_model)
-    keys = [key for key in ProfileSettings.model_fields if key != "model"]
-    node, missing = resolved(document.only(keys), document.file, lambda text: env.resolve(text, values))
-    settings, wrong = validate(ProfileSettings, node, file=document.file)
-    problems = (*problems, *missing, *wrong)
-    if settings is None or problems:
-        return None, problems
-    return settings.model_copy(update={"model": model}), ()
-
-
-def _model(document: Document, read_model: ModelReader) -> tuple[Any, tuple[Problem, ...]]:
+    known = document.root.only(ProfileSettings.model_fields)
+    data, problems = plain(known, file=document.file)
     # the model reader resolves its own references: a key never becomes part of the settings
-    node = document.root.get("model")
-    block, problems = plain(node, file=document.file, key="model")
-    if node is None or block is None or problems:
-        return None, tuple(problems)
+    block = data.pop("model", None)
+    data, missing = resolved(data, document, lambda text: env.resolve(text, values))
+    model, wrong = (None, ()) if block is None else _read(document, ("model",), read_model, block)
+    settings, more = _read(document, (), ProfileSettings.model_validate, data)
+    found = (*problems, *missing, *wrong, *more)
+    return (None if found else settings.model_copy(update={"model": model})), found
+
+
+def _read(
+    document: Document, path: tuple[str | int, ...], reader: Callable[[Any], Any], data: Any
+) -> tuple[Any, tuple[Problem, ...]]:
     try:
-        return read_model(block), ()
+        return reader(data), ()
     except ValidationError as error:
-        return None, tuple(_wrong(document.file, node, one["loc"], one["msg"]) for one in error.errors())
+        return None, tuple(
+            document.problem((*path, *one["loc"]), _MESSAGES.get(one["type"]) or one["msg"].removeprefix(_OURS))
+            for one in error.errors(include_url=False, include_input=False)
+        )
     except ValueError as error:
-        return None, (_wrong(document.file, node, (), str(error)),)
-
-
-def _wrong(file: str, node: Node, path: tuple[str | int, ...], message: str) -> Problem:
-    key = ".".join(map(str, ("model", *path)))
-    return Problem(file, *place(node, path), key, message.removeprefix("Value error, "))
+        return None, (document.problem(path, str(error)),)
