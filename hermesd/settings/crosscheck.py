@@ -6,7 +6,7 @@ from typing import Literal
 
 from hermesd.errors import Problem
 from hermesd.ports import BotSettings, SecretRef
-from hermesd.settings.document import MapNode, Node, Scalar, key_path, shown
+from hermesd.settings.document import ListNode, MapNode, Node, Scalar, key_path, shown
 from hermesd.settings.model import FileSettings
 from hermesd.settings.routes import FoundRoute
 from hermesd.settings.validation import nearest
@@ -73,10 +73,9 @@ class CrossCheck:
             return
         for name in ("allow", "admins"):
             block, ids = access.get(name), getattr(settings.access, name)
-            items = getattr(block, "items", None)
-            if block is None or isinstance(ids, str) or not isinstance(items, list):
+            if not isinstance(block, ListNode) or isinstance(ids, str):
                 continue
-            for index, (user, item) in enumerate(zip(ids, items, strict=False)):
+            for index, (user, item) in enumerate(zip(ids, block, strict=False)):
                 path = f"{key}.access.{name}[{index}]"
                 if user.lower() in _EVERYONE:
                     hint = "write `allow: everyone`, without a list" if name == "allow" else "name the people"
@@ -119,13 +118,15 @@ class CrossCheck:
             self._add_at(item.line, item.column, item.key, message, level="warning")
 
     def _written_platforms(self) -> Iterator[Scalar]:
-        for item in getattr(self.root.get("bots"), "items", None) or ():
+        bots = self.root.get("bots")
+        for item in bots if isinstance(bots, ListNode) else ():
             platform = item.get("platform") if isinstance(item, MapNode) else None
             if isinstance(platform, Scalar):
                 yield platform
 
     def _unreadable_bots(self) -> bool:
-        return len(self.bots) < len(getattr(self.root.get("bots"), "items", None) or ())
+        bots = self.root.get("bots")
+        return isinstance(bots, ListNode) and len(self.bots) < len(bots)
 
     # --- names -----------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ documents, nesting deeper than DEPTH, files above SIZE and trees above NODES.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from yaml.error import MarkedYAMLError
@@ -36,13 +37,13 @@ NODES = 1_000_000
 PROBLEMS = 100
 
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
-_LONG_TOKEN = re.compile(r"[A-Za-z0-9_:/+=-]{28,}")
+_SHORTEST_TOKEN = 28
+_LONG_TOKEN = re.compile(rf"[A-Za-z0-9_:/+=-]{{{_SHORTEST_TOKEN},}}")
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """One value or key as it is written."""
+class Scalar(NamedTuple):
+    """One value or key as it is written. Made when asked for: see MapNode."""
 
     text: str
     #: not quoted and not a block: may mean a number, a boolean or null
@@ -52,31 +53,93 @@ class Scalar:
     #: 1-based
     column: int
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing, or `null`, is written."""
+        return self.plain and self.text in ("", "null", "~")
 
-@dataclass(frozen=True, slots=True)
+
 class MapNode:
-    """A mapping; keys are text, so `6` and `"6"` are one key."""
+    """A mapping; keys are text, so `6` and `"6"` are one key.
 
-    entries: dict[str, tuple[Scalar, "Node"]]
-    line: int
-    column: int
+    Scalars lie in it as exact tuples of atoms, which the garbage collector does not visit: a full collection over a
+    large file's hundred thousand scalars would stop every thread for longer than a reload may.
+    """
+
+    __slots__ = ("_entries", "column", "line")
+
+    def __init__(self, line: int, column: int, entries: "dict[str, _Entry] | None" = None) -> None:
+        self.line = line
+        self.column = column
+        self._entries: dict[str, _Entry] = {} if entries is None else entries
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
 
     def get(self, key: str) -> "Node | None":
         """The value under a key."""
-        entry = self.entries.get(key)
-        return entry[1] if entry is not None else None
+        entry = self._entries.get(key)
+        return _node(entry[1]) if entry is not None else None
+
+    def key(self, key: str) -> Scalar:
+        """A key as it is written. Raises KeyError."""
+        return _scalar(key, self._entries[key][0])
+
+    def pairs(self) -> Iterator[tuple[Scalar, "Node"]]:
+        """Keys and values as they are written, in order."""
+        for key, (place, value) in self._entries.items():
+            yield _scalar(key, place), _node(value)
+
+    def only(self, keys: Collection[str]) -> "MapNode":
+        """The same mapping with these keys alone."""
+        kept = {key: entry for key, entry in self._entries.items() if key in keys}
+        return MapNode(self.line, self.column, kept)
 
 
-@dataclass(frozen=True, slots=True)
 class ListNode:
     """A sequence."""
 
-    items: list["Node"]
-    line: int
-    column: int
+    __slots__ = ("_items", "column", "line")
+
+    def __init__(self, line: int, column: int, items: "list[_Raw] | None" = None) -> None:
+        self.line = line
+        self.column = column
+        self._items: list[_Raw] = [] if items is None else items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> "Iterator[Node]":
+        return map(_node, self._items)
+
+    def __getitem__(self, index: int) -> "Node":
+        return _node(self._items[index])
 
 
 Node = Scalar | MapNode | ListNode
+#: line << 32 | column << 1 | plain
+_Place = int
+_RawScalar = tuple[str, _Place]
+_Raw = _RawScalar | MapNode | ListNode
+_Entry = tuple[_Place, _Raw]
+
+
+def _place(line: int, column: int, *, plain: bool) -> _Place:
+    return line << 32 | column << 1 | plain
+
+
+def _scalar(text: str, place: _Place) -> Scalar:
+    return Scalar(text, bool(place & 1), place >> 32, (place & 0xFFFFFFFF) >> 1)
+
+
+def _node(raw: _Raw) -> Node:
+    return _scalar(*raw) if isinstance(raw, tuple) else raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +217,8 @@ def key_path(parent: str, key: str) -> str:
 
 def shown(text: str) -> str:
     """Operator text for an error message: one short line, and nothing in it that looks like a token."""
+    if len(text) < _SHORTEST_TOKEN and text.isprintable():
+        return text
     cut = text if len(text) <= 60 else text[:57] + "…"
     return "".join(c if c.isprintable() else "·" for c in _LONG_TOKEN.sub(_hidden, cut))
 
@@ -173,10 +238,11 @@ class _Frame:
 
     line: int
     column: int
-    entries: dict[str, tuple[Scalar, Node]] | None
-    items: list[Node]
+    #: None: a sequence
+    entries: dict[str, _Entry] | None
+    items: list[_Raw]
     #: the key whose value comes next
-    key: Scalar | None = None
+    key: _RawScalar | None = None
     #: the pending key was seen before: its value is read and dropped
     repeated: bool = False
 
@@ -201,7 +267,7 @@ class _Builder:
             self._close()
         elif isinstance(event, AliasEvent):
             self._problem(event, "an alias (`*name`): every value is written out here", "repeat the value")
-            self._place(Scalar("", True, *_start(event)))
+            self._put(("", _place(*_start(event), plain=True)))
         elif isinstance(event, DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
@@ -209,11 +275,9 @@ class _Builder:
                 raise _Enough
 
     def _scalar(self, event: ScalarEvent) -> None:
-        line, column = _start(event)
-        node = Scalar(event.value, not event.style, line, column)
         if event.anchor is not None or event.tag is not None:
             self._decorated(event)
-        self._place(node)
+        self._put((event.value, _place(*_start(event), plain=not event.style)))
 
     def _open(self, event: MappingStartEvent | SequenceStartEvent, *, mapping: bool) -> None:
         if event.anchor is not None or event.tag is not None:
@@ -231,38 +295,39 @@ class _Builder:
     def _close(self) -> None:
         frame = self._stack.pop()
         if frame.entries is None:
-            self._place(ListNode(frame.items, frame.line, frame.column))
+            self._put(ListNode(frame.line, frame.column, frame.items))
         else:
-            self._place(MapNode(frame.entries, frame.line, frame.column))
+            self._put(MapNode(frame.line, frame.column, frame.entries))
 
-    def _place(self, node: Node) -> None:
+    def _put(self, raw: _Raw) -> None:
         self._nodes += 1
         if self._nodes > NODES:
+            node = _node(raw)
             self._add(node.line, node.column, f"more than {NODES:,} values")
             raise _Enough
         if not self._stack:
-            self.root = node
+            self.root = _node(raw)
             return
         frame = self._stack[-1]
         if frame.entries is None:
-            frame.items.append(node)
-        elif frame.key is None:
-            self._key(frame, node)
-        else:
+            frame.items.append(raw)
+        elif frame.key is not None:
             if not frame.repeated:
-                frame.entries[frame.key.text] = (frame.key, node)
+                frame.entries[frame.key[0]] = (frame.key[1], raw)
             frame.key, frame.repeated = None, False
+        elif isinstance(raw, tuple):  # `_open` refuses containers as keys
+            self._key(frame, frame.entries, raw)
 
-    def _key(self, frame: _Frame, node: Node) -> None:
-        # only scalars come here: `_open` refuses containers as keys
-        assert isinstance(node, Scalar)  # noqa: S101  # narrows the type for the checker
-        if node.plain and node.text == "<<":
-            self._add(node.line, node.column, "a merge key (`<<`): every value is written out here", "copy the values")
-        first = frame.entries.get(node.text) if frame.entries is not None else None
-        if first is not None:
-            place = f"line {first[0].line}, column {first[0].column}"
-            self._add(node.line, node.column, f"this key stands at {place} already", "keep one of the two", node.text)
-        frame.key, frame.repeated = node, first is not None
+    def _key(self, frame: _Frame, entries: dict[str, _Entry], raw: _RawScalar) -> None:
+        name = _scalar(*raw)
+        if name.plain and name.text == "<<":
+            self._add(name.line, name.column, "a merge key (`<<`): every value is written out here", "copy the values")
+        entry = entries.get(name.text)
+        if entry is not None:
+            first = _scalar(name.text, entry[0])
+            place = f"line {first.line}, column {first.column}"
+            self._add(name.line, name.column, f"this key stands at {place} already", "keep one of the two", name.text)
+        frame.key, frame.repeated = raw, entry is not None
 
     def _decorated(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
         if event.anchor is not None:
@@ -289,7 +354,7 @@ class _Builder:
             if frame.entries is None:
                 path += f"[{len(frame.items)}]"
             elif frame.key is not None:
-                path = key_path(path, frame.key.text)
+                path = key_path(path, frame.key[0])
         return path
 
 

@@ -144,23 +144,22 @@ class _Reading:
 
     def _top_level_keys(self) -> None:
         known = [*_FORMS, *FileSettings.model_fields]
-        for name, _ in self.root.entries.values():
+        for name, _ in self.root.pairs():
             if name.text not in known and name.text not in self._platforms():
                 self.problems.append(unknown_key(self.file, name, "", known))
 
     def _values(self) -> FileSettings | None:
-        entries = {key: entry for key, entry in self.root.entries.items() if key in FileSettings.model_fields}
         # a section whose lines are all comments is an empty section
         sections = ("roles", "session_triggers", "limits", "api", "log")
-        filled = {key: e for key, e in entries.items() if not (key in sections and _nothing(e[1]))}
-        node = MapNode(filled, self.root.line, self.root.column)
+        empty = [key for key in sections if (node := self.root.get(key)) is not None and _nothing(node)]
+        node = self.root.only([key for key in FileSettings.model_fields if key not in empty])
         values, problems = validate(FileSettings, node, file=self.file)
         self.problems += problems
         return values
 
     def _bots(self) -> None:
         node = self.root.get("bots")
-        if node is None or _nothing(node) or (isinstance(node, ListNode) and not node.items):
+        if node is None or _nothing(node) or (isinstance(node, ListNode) and not len(node)):
             line, column = (node.line, node.column) if node is not None else (self.root.line, self.root.column)
             hint = "add one, for example: bots: [{platform: web, bot_id: local}]"
             self.problems.append(Problem(self.file, line, column, "bots", "no bot is configured", hint))
@@ -168,7 +167,7 @@ class _Reading:
             hint = "write `- platform: …` below it, one for each bot"
             self.problems.append(Problem(self.file, node.line, node.column, "bots", "expected a list of bots", hint))
         else:
-            for index, item in enumerate(node.items):
+            for index, item in enumerate(node):
                 self._bot(item, f"bots[{index}]")
 
     def _bot(self, node: Node, key: str) -> None:
@@ -220,4 +219,4 @@ class _Reading:
 
 
 def _nothing(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.plain and node.text in ("", "null", "~")
+    return isinstance(node, Scalar) and node.empty

@@ -92,10 +92,10 @@ class RouteForms:
 
     def _either(self, node: Node | None, key: str) -> Iterator[FoundRoute]:
         if isinstance(node, MapNode):
-            for name, value in node.entries.values():
+            for name, value in node.pairs():
                 yield from self._platform(name, value, key)
         elif isinstance(node, ListNode):
-            for index, item in enumerate(node.items):
+            for index, item in enumerate(node):
                 yield from self._entry(item, f"{key}[{index}]")
         elif node is not None and not _empty(node):
             self._expected(node, key, "a mapping (platform, chat, thread: profile) or a list of routes")
@@ -108,7 +108,7 @@ class RouteForms:
             return
         base = _Place(unquote(platform), unquote(bot) if slash else None)
         if isinstance(value, MapNode):
-            for chat, inner in value.entries.values():
+            for chat, inner in value.pairs():
                 yield from self._chat(base, chat, inner, key)
         elif not _empty(value):
             self._expected(value, key, "chats: profiles")
@@ -119,7 +119,7 @@ class RouteForms:
             if chat == ANY or ":" in chat:
                 self._add(name, key, "threads need one chat", "name the chat")
                 return
-            for thread, inner in value.entries.values():
+            for thread, inner in value.pairs():
                 yield from self._thread(base, unquote(chat), thread, inner, key)
         elif not isinstance(value, MapNode):
             yield from self._leaf(base, name, value, key)
@@ -149,7 +149,7 @@ class RouteForms:
     def _flat(self, node: Node | None, platform: str) -> Iterator[FoundRoute]:
         key = key_path(platform, "topic_profiles")
         if isinstance(node, MapNode):
-            for name, value in node.entries.values():
+            for name, value in node.pairs():
                 path = key_path(key, name.text)
                 if isinstance(value, MapNode):
                     self._expected(value, path, "a profile")
@@ -210,21 +210,21 @@ class RouteForms:
             self._add(node, key, "this route names no platform", "add platform: telegram, or an address")
             return None
         if entry.thread_id is not None and entry.chat_id is None:
-            name = node.entries["thread_id"][0]
+            name = node.key("thread_id")
             self._add(name, key_path(key, "thread_id"), "a thread needs its chat", "add chat_id")
             return None
         return _Place(entry.platform, entry.bot, entry.chat_id, entry.thread_id)
 
     def _addressed(self, entry: RouteEntry, node: MapNode, key: str) -> "_Place | None":
         for other in ("platform", "bot", "chat_id", "thread_id"):
-            if other in node.entries:
-                name = node.entries[other][0]
+            if other in node:
+                name = node.key(other)
                 self._add(name, key_path(key, other), "the address says this already", "keep one of the two")
                 return None
         place = _Place.parse(entry.address or "")
         if place is None:
             self._add(
-                node.entries["address"][1],
+                node.get("address") or node,
                 key_path(key, "address"),
                 "expected platform[/bot]:chat[:thread]",
                 "for example telegram/main:-1003961179976:6",
@@ -254,7 +254,7 @@ class RouteForms:
         return True
 
     def _only(self, node: MapNode, key: str, known: str) -> None:
-        for name, _ in node.entries.values():
+        for name, _ in node.pairs():
             if name.text != known:
                 self.problems.append(unknown_key(self.file, name, key, (known,)))
 
@@ -287,4 +287,4 @@ class _Place:
 
 
 def _empty(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.plain and node.text in ("", "null", "~")
+    return isinstance(node, Scalar) and node.empty

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -38,16 +39,16 @@ _MESSAGES: Mapping[str, str] = {
 
 def plain(node: Node | None, *, file: str, key: str = "") -> tuple[Any, list[Problem]]:
     """Nested dicts, lists and values of a tree; unclear scalars are problems. Whole numbers come as text."""
-    problems: list[Problem] = []
-    return (None if node is None else _plain(node, file, key, problems)), problems
+    reading = _Plain(file, key)
+    return (None if node is None else reading.value(node)), reading.problems
 
 
 def validate(
     model: type[ModelT], node: Node | None, *, file: str, key: str = ""
 ) -> tuple[ModelT | None, list[Problem]]:
     """Read a tree as `model`; None goes with at least one problem. No node, or an empty one, is an empty mapping."""
-    if node is None or (isinstance(node, Scalar) and node.plain and node.text in ("", "null", "~")):
-        node = MapNode({}, *((node.line, node.column) if node is not None else (0, 0)))
+    if node is None or (isinstance(node, Scalar) and node.empty):
+        node = MapNode(*((node.line, node.column) if node is not None else (0, 0)))
     data, problems = plain(node, file=file, key=key)
     try:
         value = model.model_validate(data)
@@ -55,7 +56,10 @@ def validate(
         return None, problems + _explained(error.errors(include_input=False), model, node, file, key, problems)
     except HermesdError as error:
         return None, [*problems, Problem(file, node.line, node.column, key, error.message, error.hint)]
-    problems += _coerced(node, value, file, key)
+    problems += (
+        Problem(file, spot.line, spot.column, _joined_path(key, trail), message, hint)
+        for spot, trail, message, hint in _coerced(node, value, ())
+    )
     return (None if problems else value), problems
 
 
@@ -78,45 +82,72 @@ def unclear(file: str, scalar: Scalar, key: str, error: Unclear) -> Problem:
     return Problem(file, scalar.line, scalar.column, key, said, "put it in quotes" if secret else error.hint)
 
 
-def _plain(node: Node, file: str, key: str, problems: list[Problem]) -> Any:
-    if isinstance(node, Scalar):
+@dataclass(slots=True)
+class _Plain:
+    """A tree on its way to plain data; the path is put in words only for a problem."""
+
+    file: str
+    key: str
+    problems: list[Problem] = field(default_factory=list)
+    trail: list[str | int] = field(default_factory=list)
+
+    def value(self, node: Node) -> Any:
+        if isinstance(node, Scalar):
+            return self._scalar(node)
+        if isinstance(node, ListNode):
+            return [self._below(index, item) for index, item in enumerate(node)]
+        return {self._name(name): self._below(name.text, value) for name, value in node.pairs()}
+
+    def _below(self, part: str | int, node: Node) -> Any:
+        self.trail.append(part)
+        value = self.value(node)
+        self.trail.pop()
+        return value
+
+    def _scalar(self, scalar: Scalar) -> Any:
         try:
-            return meaning(node)
+            return meaning(scalar)
         except Unclear as error:
-            problems.append(unclear(file, node, key, error))
-            return node.text
-    if isinstance(node, ListNode):
-        return [_plain(item, file, f"{key}[{index}]", problems) for index, item in enumerate(node.items)]
-    result = {}
-    for name, (scalar, value) in node.entries.items():
-        path = key_path(key, name)
-        if scalar.plain:
+            self.problems.append(unclear(self.file, scalar, _joined_path(self.key, self.trail), error))
+            return scalar.text
+
+    def _name(self, name: Scalar) -> str:
+        if name.plain:
             try:
-                meant = meaning(scalar)
-                if not isinstance(meant, str):
-                    raise Unclear("a key must be text", f'write it in quotes: "{shown(name)}"')
+                if not isinstance(meaning(name), str):
+                    raise Unclear("a key must be text", f'write it in quotes: "{shown(name.text)}"')
             except Unclear as error:
-                problems.append(unclear(file, scalar, path, error))
-        result[name] = _plain(value, file, path, problems)
-    return result
+                path = _joined_path(self.key, [*self.trail, name.text])
+                self.problems.append(unclear(self.file, name, path, error))
+        return name.text
 
 
-def _coerced(node: Node, value: Any, file: str, key: str) -> Iterator[Problem]:
+def _joined_path(key: str, trail: Iterable[str | int]) -> str:
+    for part in trail:
+        key = f"{key}[{part}]" if isinstance(part, int) else key_path(key, part)
+    return key
+
+
+_Trail = tuple[str | int, ...]
+
+
+def _coerced(node: Node, value: Any, trail: _Trail) -> Iterator[tuple[Scalar, _Trail, str, str]]:
     """What pydantic takes for a boolean or a number although it is not written as one."""
     if isinstance(node, Scalar):
         if isinstance(value, bool):
             if not (node.plain and node.text in ("true", "false")):
-                yield Problem(file, node.line, node.column, key, "expected true or false", "without quotes")
+                yield node, trail, "expected true or false", "without quotes"
         elif isinstance(value, int | float) and not whole_or_fraction(node):
-            yield Problem(file, node.line, node.column, key, "expected a number in plain decimal digits")
+            yield node, trail, "expected a number in plain decimal digits", ""
     elif isinstance(node, ListNode):
-        if isinstance(value, list | tuple) and len(value) == len(node.items):
-            for index, (item, inner) in enumerate(zip(node.items, value, strict=True)):
-                yield from _coerced(item, inner, file, f"{key}[{index}]")
+        if isinstance(value, list | tuple) and len(value) == len(node):
+            for index, (item, inner) in enumerate(zip(node, value, strict=True)):
+                yield from _coerced(item, inner, (*trail, index))
     else:
-        for name, (_, item) in node.entries.items():
-            inner = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-            yield from _coerced(item, inner, file, key_path(key, name))
+        for name, item in node.pairs():
+            inner = value.get(name.text) if isinstance(value, Mapping) else getattr(value, name.text, None)
+            if not isinstance(inner, str | None):
+                yield from _coerced(item, inner, (*trail, name.text))
 
 
 def _explained(
@@ -146,8 +177,8 @@ def _message(error: ErrorDetails) -> str:
 
 
 def _description(error: ErrorDetails, model: type[BaseModel]) -> str:
-    field = _field(model, error["loc"]) if error["type"] not in ("value_error", "extra_forbidden") else None
-    return (field.description or "") if field is not None else ""
+    info = _field(model, error["loc"]) if error["type"] not in ("value_error", "extra_forbidden") else None
+    return (info.description or "") if info is not None else ""
 
 
 def _joined(texts: list[tuple[str, str, str]]) -> str:
@@ -177,13 +208,12 @@ def _locate(node: Node, loc: tuple[int | str, ...], key: str, *, at_key: bool) -
     """Place, key path and scalar of an error; parts of `loc` that are not in the tree (union branches) are skipped."""
     line, column = node.line, node.column
     for part in loc:
-        if isinstance(node, MapNode) and str(part) in node.entries:
-            name, inner = node.entries[str(part)]
-            empty = isinstance(inner, Scalar) and inner.plain and not inner.text
-            spot: Scalar | Node = name if at_key or empty or not isinstance(inner, Scalar) else inner
+        if isinstance(node, MapNode) and (inner := node.get(str(part))) is not None:
+            written = isinstance(inner, Scalar) and not (inner.plain and not inner.text)
+            spot = inner if written and not at_key else node.key(str(part))
             line, column, node, key = spot.line, spot.column, inner, key_path(key, str(part))
-        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
-            node = node.items[part]
+        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node):
+            node = node[part]
             line, column, key = node.line, node.column, f"{key}[{part}]"
         elif isinstance(node, MapNode) and isinstance(part, str) and part == loc[-1]:
             key = key_path(key, part)
@@ -191,14 +221,14 @@ def _locate(node: Node, loc: tuple[int | str, ...], key: str, *, at_key: bool) -
 
 
 def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> FieldInfo | None:
-    models, field = [model], None
+    models, info = [model], None
     for part in loc:
         found = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
         if found:
-            field, models = found[0], [inner for f in found for inner in _models(f.annotation)]
+            info, models = found[0], [inner for f in found for inner in _models(f.annotation)]
         elif part == loc[-1] and isinstance(part, str):
             return None
-    return field
+    return info
 
 
 def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
