@@ -1,0 +1,44 @@
+"""The events of one bot, brought to a decision in the order they came."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from hermesd.address import AdapterKey
+from hermesd.ledger.inbound import Stored
+
+#: events decided together
+BATCH = 64
+
+
+class Pump:
+    """One bot's queue of stored events."""
+
+    def __init__(self, key: AdapterKey, decide: Callable[[Sequence[Stored]], Awaitable[None]]) -> None:
+        self._key = key
+        self._decide = decide
+        self._queue: list[Stored] = []
+        self._work = anyio.Event()
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def push(self, stored: Sequence[Stored]) -> None:
+        self._queue.extend(stored)
+        self._idle = anyio.Event() if self._idle.is_set() else self._idle
+        self._work.set()
+
+    def start(self, tasks: TaskGroup) -> None:
+        tasks.start_soon(self._run, name=f"intake:{self._key}")
+
+    async def empty(self) -> None:
+        await self._idle.wait()
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work = anyio.Event()
+            while self._queue:
+                batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+                await self._decide(batch)
+            self._idle.set()
