@@ -53,7 +53,7 @@ class Host:
 
     async def durable_token(self) -> str:
         place = (self.key.platform, self.key.bot_id)
-        fresh = secrets.token_urlsafe(24)
+        fresh = secrets.token_urlsafe(32)
 
         def get_or_make(tx: Tx) -> str:
             tx.execute(_TOKEN_SET, (*place, fresh))

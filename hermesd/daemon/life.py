@@ -39,7 +39,7 @@ from hermesd.notify import LoopWatch, Notifier, Ready, Watchdog
 from hermesd.ports import AdapterPlugin, BotState, Log, SecretRef
 from hermesd.profile import ProfileDiff, ProfileRegistry, Survey
 from hermesd.reload import Reloader, Report, differences
-from hermesd.settings import Environment, Loaded, SecretSource, Settings, load
+from hermesd.settings import Environment, Loaded, Settings, load
 from hermesd.turn import history, recovery
 
 #: seconds the start waits for bots before it says that it is ready without them
@@ -204,7 +204,7 @@ class Life:
     async def _begin(self, tasks: TaskGroup, ground: Ground, house: House, reloader: Reloader, started: float) -> None:
         settings = ground.live.snapshot.settings
         notifier = Notifier(self.environment.notify_socket)
-        watchdog = Watchdog(self.environment.watchdog_seconds)
+        watchdog = Watchdog(self._watchdog_seconds())
         upkeep = Upkeep(ground.ledger, notifier, watchdog, self.clock, self.log)
         birth = Birth(os.getpid(), started, str(self.config), str(self.state), self.clock.now())
         control = ControlServer(self.state / "control.sock", Calls(house.desk, house.intake, birth).table(), self.log)
@@ -279,15 +279,22 @@ class Life:
 
     # --- small parts -----------------------------------------------------------------------------------------------
 
+    def _watchdog_seconds(self) -> float:
+        """systemd's WatchdogSec, if it is about this process."""
+        environment = self.environment
+        if environment.watchdog_usec is None or environment.watchdog_pid not in (None, os.getpid()):
+            return 0.0
+        return environment.watchdog_usec / 1_000_000
+
     def _disk(self, health: DatabaseHealth) -> None:
         say = self.log.info if health.state == "ok" else self.log.error
         say("ledger", action="database.health", state=health.state, detail=health.detail)
 
     def _secrets(self) -> Callable[[SecretRef], str]:
-        source = SecretSource.of(self.environment, self.config)
+        source = self.environment.secrets(self.config)
 
         def read(ref: SecretRef) -> str:
-            secret = source.read(ref)
+            secret = str(source.read(ref))
             self.logging.redaction.add(secret)
             return secret
 

@@ -24,12 +24,9 @@ class Voice:
 
 
 def build(voice: Voice) -> str:
-    """SOUL first, then memory, then where the conversation takes place."""
-    parts = [voice.soul.strip() or _DEFAULT_SOUL]
-    if voice.memory.strip():
-        parts.append(voice.memory.strip())
-    parts.append(_place(voice))
-    return "\n\n".join(parts)
+    """SOUL first, then where the conversation takes place, then memory."""
+    parts = [voice.soul.strip() or _DEFAULT_SOUL, _place(voice), voice.memory.strip()]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _place(voice: Voice) -> str:
