@@ -78,7 +78,7 @@ def is_healthy(answer: Mapping[str, Any]) -> bool:
 def _overview(answer: Mapping[str, Any]) -> None:
     configuration, turns = answer.get("config", {}), answer.get("turns", {})
     deliveries, profiles = answer.get("deliveries", {}), answer.get("profiles", {})
-    database = answer.get("database", {})
+    database, unreadable = answer.get("database", {}), answer.get("quarantined", 0)
     show.line(
         f"hermesd {answer.get('version', '?')}: {'running' if is_healthy(answer) else 'running, but not well'}",
         lead="● ",
@@ -94,6 +94,7 @@ def _overview(answer: Mapping[str, Any]) -> None:
             ("database", " ".join(filter(None, (database.get("state"), database.get("detail"))))),
             ("turns", _counts(turns, "running", "queued", "done_today", "failed_today")),
             ("deliveries", _counts(deliveries, "pending", "parked", "ambiguous")),
+            *((("unreadable", f"{unreadable} events are kept as they came"),) if unreadable else ()),
             ("profiles", profiles.get("total", 0)),
             *(("open", link) for link in answer.get("links", [])),
         )

@@ -12,7 +12,7 @@ from hermesd.database import Tx
 from hermesd.errors import ProfileUnavailable, UserError
 from hermesd.gateway.desk import Desk
 from hermesd.gateway.intake import Intake
-from hermesd.ledger import delivery, pairing
+from hermesd.ledger import delivery, inbound, pairing
 from hermesd.ledger import turn as turns
 from hermesd.ledger.pairing import Pairing
 from hermesd.ledger.pause import Pause
@@ -60,8 +60,8 @@ class Calls:
     async def status(self, args: Args) -> Any:
         desk, live = self.desk, self.desk.live
         at = desk.clock.now()
-        counted, waiting = await desk.ledger.read(
-            lambda tx: (turns.counts(tx, since=_midnight(at)), delivery.counts(tx))
+        counted, waiting, unreadable = await desk.ledger.read(
+            lambda tx: (turns.counts(tx, since=_midnight(at)), delivery.counts(tx), inbound.quarantined(tx))
         )
         return {
             "version": __version__,
@@ -80,6 +80,7 @@ class Calls:
                 "done_today": counted.get("done", 0), "failed_today": counted.get("failed", 0),
             },
             "deliveries": waiting,
+            "quarantined": unreadable,
             "database": {"state": desk.ledger.health.state, "detail": desk.ledger.health.detail},
             "paused": [asdict(pause) for pause in live.pauses.values()],
             "last_reload": desk.last_reload(),

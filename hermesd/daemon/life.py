@@ -199,7 +199,7 @@ class Life:
         live.pauses = await ground.ledger.read(pause.active)
         live.permits = await ground.ledger.read(pairing.permits)
         live.aliases = await ground.ledger.read(chat.aliases)
-        live.safe_mode = recovery.safe_mode(await ground.ledger.read(read))
+        live.safe_mode = recovery.safe_mode(await ground.ledger.read(read), live.snapshot.settings.crash_limit)
 
     async def _begin(self, tasks: TaskGroup, ground: Ground, house: House, reloader: Reloader, started: float) -> None:
         settings = ground.live.snapshot.settings

@@ -53,6 +53,7 @@ SELECT line, at, direction, id, text, raw FROM (
 """
 _TRANSCRIPT_NEWEST = _TRANSCRIPT.format(order="DESC")
 _TRANSCRIPT_AFTER = _TRANSCRIPT.format(order="ASC")
+_QUARANTINED = "SELECT count(*) FROM inbound WHERE state = 'quarantined'"
 _FORGET_RAW = "UPDATE inbound SET raw = NULL WHERE received_at < ? AND state != 'received' AND raw IS NOT NULL"
 _PURGE = "DELETE FROM inbound WHERE received_at < ? AND state NOT IN ('received', 'quarantined')"
 
@@ -159,6 +160,11 @@ def _entry(row: tuple[int, float, Any, str, str, str | None]) -> TranscriptEntry
     line, at, direction, identity, text, raw = row
     payload: Mapping[str, Any] | None = json.loads(raw) if raw else None
     return TranscriptEntry(str(line), direction, identity, text, payload, at)
+
+
+def quarantined(tx: Tx) -> int:
+    """How many events could not be read and are kept for an operator."""
+    return int(tx.execute(_QUARANTINED).fetchone()[0])
 
 
 def purge(tx: Tx, *, raw_before: float, rows_before: float) -> None:

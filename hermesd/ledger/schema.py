@@ -48,6 +48,7 @@ CREATE TABLE inbound(
     UNIQUE (platform, bot_id, event_id)
 );
 CREATE UNIQUE INDEX inbound_message ON inbound(platform, bot_id, message_key) WHERE message_key IS NOT NULL;
+CREATE INDEX inbound_quarantined ON inbound(seq) WHERE state = 'quarantined';
 CREATE INDEX inbound_open ON inbound(seq) WHERE state = 'received';
 CREATE INDEX inbound_place ON inbound(platform, bot_id, chat_id, thread_id, line) WHERE chat_id IS NOT NULL;
 CREATE TABLE turn(

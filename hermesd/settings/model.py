@@ -122,6 +122,9 @@ class FileSettings(Section):
     drain_seconds: Annotated[
         float, Field(ge=0, le=3600, description="how long running turns may go on after SIGTERM")
     ] = 25.0
+    crash_limit: Annotated[
+        int, Field(ge=0, description="crashes in five minutes after which nothing is answered until resumed; 0: never")
+    ] = 10
     log: LogSettings = LogSettings()
     retention_days: Annotated[
         int, Field(ge=30, le=36500, description="how long decided messages and delivered replies are kept")

@@ -11,8 +11,8 @@ from hermesd.ledger import turn as turns
 from hermesd.ledger.delivery import Draft
 from hermesd.ledger.turn import Outcome, TurnState
 
-#: boots that may end in a crash within that many seconds before the daemon stops answering on its own
-MOST_CRASHES, CRASH_WINDOW = 10, 300.0
+#: seconds in which crashes are counted against `crash_limit`
+CRASH_WINDOW = 300.0
 #: runs after which a turn is no longer tried
 MOST_ATTEMPTS = 3
 
@@ -46,9 +46,9 @@ def judge(attempts: int, side_effects: Sequence[str]) -> Verdict:
     return Verdict(TurnState.QUEUED)
 
 
-def safe_mode(crashes: int) -> str:
+def safe_mode(crashes: int, limit: int) -> str:
     """Why nothing may run until an operator says so, or "": a crash loop must not spend money. Pure."""
-    if crashes < MOST_CRASHES:
+    if not limit or crashes < limit:
         return ""
     minutes = f"{CRASH_WINDOW / 60:.0f} minutes"
     return f"{crashes} starts in the last {minutes} ended in a crash: messages are kept, none is answered"
