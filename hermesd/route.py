@@ -5,6 +5,7 @@ a route names, so user + chat beats user alone, and at equal rank a route that n
 hash access per set of fields that occurs in the table, however many routes there are.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -17,6 +18,9 @@ from hermesd.message import InboundMessage
 #: the fields a route can match on, in the order of a probe
 FIELDS = ("platform", "bot", "guild", "chat", "thread", "user")
 _CHAT = FIELDS.index("chat")
+
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 
 #: chats that moved: (bot, old chat id) -> new chat id
 Aliases = Mapping[tuple[AdapterKey, str], str]
@@ -220,15 +224,25 @@ def route_lines(address: Address, profile: str, bots: Iterable[str] = ()) -> str
 
     The bot is named unless `bots`, the ids of the platform's bots, shows that there is no other.
     """
-    place = quoted(address.chat_id)
-    value = profile if address.thread_id is None else f"{{{quoted(address.thread_id)}: {profile}}}"
-    return f"routes:\n  {platform_key(address, bots)}:\n    {place}: {value}"
+    name = name_text(profile)
+    value = name if address.thread_id is None else f"{{{part_text(address.thread_id)}: {name}}}"
+    return f"routes:\n  {platform_key(address, bots)}:\n    {part_text(address.chat_id)}: {value}"
 
 
 def platform_key(address: Address, bots: Iterable[str]) -> str:
     """The first key of the mapping form: `platform`, or `platform/bot` where the platform has several bots."""
     only = set(bots) == {address.adapter.bot_id}
     return encode_part(address.adapter.platform) if only else str(address.adapter)
+
+
+def part_text(text: str) -> str:
+    """A chat or thread id as a key of the mapping form: quoted, with `%`, `:` and a lone `*` percent-encoded."""
+    return quoted("%2A" if text == "*" else text.replace("%", "%25").replace(":", "%3A"))
+
+
+def name_text(text: str) -> str:
+    """A name as YAML: plain where every reader takes it for text."""
+    return text if _PLAIN_NAME.fullmatch(text) and text.lower() not in _WORDS else quoted(text)
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from hermesd.ports import AdapterPlugin, BotSettings
 from hermesd.route import AmbiguousRoutes, RouteTable
 from hermesd.settings import crosscheck
 from hermesd.settings.document import SIZE, Document, ListNode, MapNode, Node, Scalar, key_path, parse, read, shown
-from hermesd.settings.model import FileSettings, Settings
+from hermesd.settings.model import SECTIONS, FileSettings, Settings
 from hermesd.settings.name import is_profile_name
 from hermesd.settings.routes import FoundRoute, RouteForms
 from hermesd.settings.validation import nearest, unknown_key, validate
@@ -150,8 +150,7 @@ class _Reading:
 
     def _values(self) -> FileSettings | None:
         # a section whose lines are all comments is an empty section
-        sections = ("roles", "session_triggers", "limits", "api", "log")
-        empty = [key for key in sections if (node := self.root.get(key)) is not None and _nothing(node)]
+        empty = [key for key in SECTIONS if (node := self.root.get(key)) is not None and _nothing(node)]
         node = self.root.only([key for key in FileSettings.model_fields if key not in empty])
         values, problems = validate(FileSettings, node, file=self.file)
         self.problems += problems

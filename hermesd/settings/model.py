@@ -10,6 +10,9 @@ from hermesd.ports import BotSettings, Listen
 from hermesd.route import RouteTable
 from hermesd.settings.name import PROFILE_NAME, ROLE_NAME
 
+#: keys that may be written without a value, because all their lines are comments
+SECTIONS = ("roles", "session_triggers", "limits", "api", "log")
+
 Count = Annotated[int, Field(ge=1)]
 ProfileName = Annotated[str, Field(pattern=PROFILE_NAME)]
 RoleName = Annotated[str, Field(pattern=ROLE_NAME)]
