@@ -12,7 +12,7 @@ from hermesd.ports import Log
 from hermesd.settings import Loaded, Settings
 
 #: settings that only a new process can take up
-FIXED = ("profiles_dir", "api", "log")
+FIXED = ("profiles_dir", "api")
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class Life:
                 self.log.warning(str(problem), action="config.warning")
         if loaded.settings is None:
             raise ConfigError(loaded.problems)
+        self.logging.tune(loaded.settings.log.format, loaded.settings.log.level)
         return loaded.settings
 
     async def _ground(self, stack: AsyncExitStack, settings: Settings) -> Ground:
@@ -335,6 +336,7 @@ class _Applier:
             epoch = await self.ground.ledger.write(lambda tx: self._record(tx, digest, changed, at))
         live.snapshot = Snapshot.of(epoch, new)
         self.life.hide_secrets(self.ground.profiles)
+        self.life.logging.tune(new.log.format, new.log.level)
         fleet = await self.house.fleet.apply(new.bots)
         self.house.lanes.refresh()
         applied = (*(f"{name} changed" for name in changed), *_profiles(diff), *_bots(fleet))

@@ -12,17 +12,6 @@ from hermesd.turn.limits import day_of
 from hermesd.turn.spend import allowances
 
 
-async def help_(call: Call) -> Answer:
-    """Made from the one table."""
-    from hermesd.gateway.commands.table import COMMANDS  # noqa: PLC0415  # the table is made of these handlers
-
-    shown = [command for command in COMMANDS if call.admin or not command.admin]
-    lines = [f"/{c.name}{f' {c.usage}' if c.usage else ''}: {c.help}{' (admin)' if c.admin else ''}" for c in shown]
-    name = call.resolution.profile
-    who = f"Profile `{name}` answers here." if name else "No profile is routed here."
-    return Answer(f"Write to me as you would to a person. {who}\n\n" + "\n".join(f"- {line}" for line in lines))
-
-
 async def profile(call: Call) -> Answer:
     """The routed profile, the route that led here, and the config epoch."""
     epoch = call.desk.live.snapshot.epoch

@@ -7,8 +7,18 @@ from hermesd.errors import UserError
 from hermesd.gateway.commands import admin, conversation, info
 from hermesd.gateway.commands.call import Answer, Call, Command
 
+
+async def help_(call: Call) -> Answer:
+    """Made from the table itself."""
+    shown = [command for command in COMMANDS if call.admin or not command.admin]
+    lines = [f"/{c.name}{f' {c.usage}' if c.usage else ''}: {c.help}{' (admin)' if c.admin else ''}" for c in shown]
+    name = call.resolution.profile
+    who = f"Profile `{name}` answers here." if name else "No profile is routed here."
+    return Answer(f"Write to me as you would to a person. {who}\n\n" + "\n".join(f"- {line}" for line in lines))
+
+
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "what I understand", info.help_, aliases=("start", "commands")),
+    Command("help", "what I understand", help_, aliases=("start", "commands")),
     Command("profile", "which profile answers here, and why", info.profile),
     Command("whoami", "your id on this platform, and what you may do", info.whoami),
     Command("whereami", "the address of this place and the line that routes it", info.whereami),
