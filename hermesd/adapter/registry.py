@@ -45,14 +45,25 @@ class Bot:
             self._sendable.clear()
         self.on_change(self)
 
+    def detach(self) -> Adapter | None:
+        """Take the adapter away; whoever wants to send waits for the next one."""
+        adapter, self.adapter = self.adapter, None
+        if not self._gone:
+            self._sendable.clear()
+        return adapter
+
     @property
     def sendable(self) -> bool:
         return self._sendable.is_set() and not self._gone
 
     async def until_sendable(self) -> Adapter | None:
         """Wait until a send is worth trying, and give the adapter to try it with; None when the bot has left."""
-        await self._sendable.wait()
-        return None if self._gone else self.adapter
+        while not self._gone:
+            await self._sendable.wait()
+            # who was woken runs a little later: the adapter may be gone again by then
+            if self._sendable.is_set() and self.adapter is not None and not self._gone:
+                return self.adapter
+        return None
 
     def leave(self) -> None:
         """The bot is no longer configured: let go whoever waits for it."""

@@ -74,7 +74,7 @@ async def _once(bot: Bot, build: Callable[[], Adapter], log: Log) -> tuple[BotSt
 
 async def close(bot: Bot, log: Log) -> None:
     """Let go of a bot's adapter; one that will not close is left behind after a few seconds."""
-    adapter, bot.adapter = bot.adapter, None
+    adapter = bot.detach()
     if adapter is None:
         return
     try:

@@ -12,7 +12,7 @@ from hermesd.adapter.registry import AdapterRegistry
 from hermesd.address import AdapterKey, Address
 from hermesd.clock import Clock
 from hermesd.database import Database, Tx
-from hermesd.delivery.policy import DUPLICATE_MARK, Verdict, judge
+from hermesd.delivery.policy import DUPLICATE_MARK, LONGEST_WAIT, Verdict, backoff, judge
 from hermesd.ledger import chat, delivery
 from hermesd.ledger.delivery import Delivery, DeliveryState, Draft
 from hermesd.message import Outgoing, Receipt
@@ -21,13 +21,22 @@ from hermesd.ports import Adapter, BotState, Log
 Bucket = tuple[AdapterKey, str]
 #: after that many seconds a send counts as ambiguous, whatever the adapter is still doing
 SEND_SECONDS = 120.0
+#: seconds a row read back from disk may still ask to be left alone
+_LONGEST_DELAY = 3600.0
 
 
 @dataclass(slots=True)
 class _Gate:
+    #: what goes out next; anybody may clear or move it
     queue: deque[Delivery] = field(default_factory=deque)
     #: somebody sends, or is about to
     owned: bool = False
+    #: off the queue and in its owner's hand until the attempt has ended
+    hand: Delivery | None = None
+    #: where the hand's row belongs now, when its chat got a new id meanwhile
+    moved_to: str | None = None
+    #: monotonic seconds; nothing goes out before
+    not_before: float = 0.0
 
 
 class Outbox:
@@ -58,9 +67,12 @@ class Outbox:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def drafts(self, address: Address, text: str, *, reply_to: str | None = None) -> tuple[Draft, ...]:
-        """Cut a reply into parts for its platform. The whole text is one part while the bot is away."""
+        """Cut a reply into parts for its platform, at least one. The whole text is one part while the bot is away."""
         bot = self._bots.get(address.adapter)
+        # what cannot be encoded can neither be stored nor sent
+        text = text if text.isascii() else text.encode("utf-8", "replace").decode()
         parts = bot.adapter.split(text) if bot is not None and bot.adapter is not None else [text]
+        parts = [part for part in parts if part.strip()] or ["(no text)"]
         return tuple(
             Draft(token_hex(12), address, n, len(parts), part, reply_to if n == 1 else None)
             for n, part in enumerate(parts, 1)
@@ -68,11 +80,11 @@ class Outbox:
 
     def claim(self, address: Address) -> bool:
         """Reserve an idle gate, so that the first part may be stored as already being attempted."""
-        bot = self._bots.get(address.adapter)
-        gate = self._gates.setdefault((address.adapter, address.chat_id), _Gate())
-        if gate.owned or gate.queue or bot is None or not bot.sendable or self._stopping:
+        bucket = (address.adapter, address.chat_id)
+        bot, gate = self._bots.get(address.adapter), self._gates.get(bucket)
+        if gate is not None or bot is None or not bot.sendable or self._stopping:
             return False
-        gate.owned = True
+        self._gates[bucket] = _Gate(owned=True)
         return True
 
     def release(self, address: Address) -> None:
@@ -84,8 +96,9 @@ class Outbox:
     def add(self, rows: Sequence[Delivery], *, claimed: bool = False) -> None:
         """Send these rows, which are already in the ledger; `claimed` hands over the gate reserved for them."""
         for row in rows:
-            bucket = (row.address.adapter, row.address.chat_id)
-            self._gates.setdefault(bucket, _Gate()).queue.append(row)
+            gate = self._gates.setdefault((row.address.adapter, row.address.chat_id), _Gate())
+            gate.queue.append(row)
+            gate.not_before = max(gate.not_before, self._due(row.next_at))
         if rows:
             bucket = (rows[0].address.adapter, rows[0].address.chat_id)
             if claimed:
@@ -121,20 +134,26 @@ class Outbox:
         return len(rows)
 
     async def take_up(self, key: AdapterKey) -> None:
-        """A bot is configured again: send what was parked when it went."""
-
-        def load(tx: Tx) -> tuple[Delivery, ...]:
-            return delivery.of_bot(tx, key) if delivery.unpark_bot(tx, key) else ()
-
-        waiting = {row.id for gate in self._gates.values() for row in gate.queue}
-        self._enqueue([row for row in await self._ledger.write(load) if row.id not in waiting])
+        """A bot has an adapter again: send what was set aside for it."""
+        self._enqueue(await self._ledger.write(lambda tx: delivery.unpark_bot(tx, key)))
 
     async def park(self, key: AdapterKey, reason: str) -> int:
-        """A bot left the configuration: keep what waits for it, out of the way."""
+        """A bot left the configuration: keep what waits for it, out of the way.
+
+        What is being sent right now is seen to its end and set aside then, if it has to go out again.
+        """
+        waiting = [row for bucket, gate in self._gates.items() if bucket[0] == key for row in gate.queue]
         for bucket, gate in self._gates.items():
             if bucket[0] == key:
                 gate.queue.clear()
-        return await self._ledger.write(lambda tx: delivery.park_bot(tx, key, reason))
+        begun = [row for row in waiting if row.state is DeliveryState.ATTEMPTING]
+        at, boot = self._clock.now(), self._boot
+
+        def set_aside(tx: Tx) -> int:
+            moved = [delivery.move(tx, row.id, DeliveryState.PARKED, boot=boot, at=at, reason=reason) for row in begun]
+            return sum(moved) + delivery.park_bot(tx, key, reason)
+
+        return await self._ledger.write(set_aside)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -145,21 +164,52 @@ class Outbox:
             await anyio.sleep_forever()
 
     async def drain(self) -> None:
-        """Begin nothing new; return when no send is in flight."""
+        """Begin nothing new; return when no send is in flight and nothing unsent looks as if it might have been."""
         self._stopping = True
         if self._in_flight:
             await self._quiet.wait()
+        begun = [row for gate in self._gates.values() for row in gate.queue if row.state is DeliveryState.ATTEMPTING]
+        at, boot = self._clock.now(), self._boot
+
+        def not_begun(tx: Tx) -> None:
+            for row in begun:
+                state = DeliveryState.AMBIGUOUS if row.doubtful else DeliveryState.PENDING
+                delivery.move(tx, row.id, state, boot=boot, at=at, reason="stopped before it was sent")
+
+        if begun:
+            await self._ledger.write(not_begun)
+
+    def migrated(self, key: AdapterKey, old_chat: str, new_chat: str) -> None:
+        """The ledger moved a chat to its new id: move what waits in memory as well."""
+        gate = self._gates.get((key, old_chat))
+        if gate is None:
+            return
+        rows = [replace(row, address=row.address.in_chat(new_chat)) for row in gate.queue]
+        gate.queue.clear()
+        if gate.hand is not None:
+            gate.moved_to = new_chat
+        self.add(rows)
+
+    # --- sending ---------------------------------------------------------------------------------------------------
 
     def _enqueue(self, rows: Sequence[Delivery]) -> None:
         for row in rows:
             self.add([row])
 
+    def _due(self, next_at: float) -> float:
+        # in monotonic seconds, so that a clock that is set makes nothing early or late; a time read back from disk may
+        # be nonsense after the clock was set while the daemon was down, hence at most an hour
+        return self._clock.monotonic() + min(next_at - self._clock.now(), _LONGEST_DELAY) if next_at else 0.0
+
     def _wake(self, bucket: Bucket) -> None:
         gate = self._gates[bucket]
-        if self._tasks is None or gate.owned or not gate.queue or self._stopping:
+        if gate.owned:
             return
-        gate.owned = True
-        self._tasks.start_soon(self._serve, bucket, gate, name=f"outbox:{bucket[0]}:{bucket[1]}")
+        if not gate.queue:
+            del self._gates[bucket]
+        elif self._tasks is not None and not self._stopping:
+            gate.owned = True
+            self._tasks.start_soon(self._serve, bucket, gate, name=f"outbox:{bucket[0]}:{bucket[1]}")
 
     async def _serve(self, bucket: Bucket, gate: _Gate) -> None:
         try:
@@ -172,27 +222,25 @@ class Outbox:
 
     async def _send_head(self, bucket: Bucket, gate: _Gate) -> None:
         row = gate.queue[0]
-        bot = self._bots.get(row.address.adapter)
+        bot = self._bots.get(bucket[0])
         if bot is None:
-            await self.park(row.address.adapter, "the bot is not configured")
+            await self._set_aside(gate, "the bot is not configured")
             return
-        wait = row.next_at - self._clock.now()
+        wait = gate.not_before - self._clock.monotonic()
         if wait > 0:
-            await self._clock.sleep(min(wait, 300.0))
+            await self._clock.sleep(min(wait, LONGEST_WAIT))
             return
         adapter = await bot.until_sendable()
         if adapter is None or self._changed_meanwhile(gate, row):
             return
-        if row.state is not DeliveryState.ATTEMPTING and not await self._move(row, DeliveryState.ATTEMPTING):
-            gate.queue.popleft()
-            return
-        marked = row.state is DeliveryState.AMBIGUOUS and not adapter.capabilities.idempotent_send
+        gate.hand = gate.queue.popleft()
         self._in_flight += 1
         try:
             # a send that has begun is seen to its end: a cancelled one would have to go out again with a mark
             with anyio.CancelScope(shield=True):
-                await self._attempt(bucket, gate, row, adapter, marked=marked)
+                await self._attempt(bucket, gate, row, adapter)
         finally:
+            gate.hand, gate.moved_to = None, None
             self._in_flight -= 1
             if self._stopping and not self._in_flight:
                 self._quiet.set()
@@ -200,31 +248,63 @@ class Outbox:
     def _changed_meanwhile(self, gate: _Gate, row: Delivery) -> bool:
         return self._stopping or not gate.queue or gate.queue[0] is not row
 
-    async def _attempt(self, bucket: Bucket, gate: _Gate, row: Delivery, adapter: Adapter, *, marked: bool) -> None:
+    async def _set_aside(self, gate: _Gate, reason: str) -> None:
+        rows = tuple(gate.queue)
+        gate.queue.clear()
+        at, boot = self._clock.now(), self._boot
+
+        def park(tx: Tx) -> None:
+            for row in rows:
+                delivery.move(tx, row.id, DeliveryState.PARKED, boot=boot, at=at, reason=reason)
+
+        await self._ledger.write(park)
+
+    async def _attempt(self, bucket: Bucket, gate: _Gate, row: Delivery, adapter: Adapter) -> None:
+        if row.state is not DeliveryState.ATTEMPTING:
+            if not await self._move(row, DeliveryState.ATTEMPTING):
+                return
+            row = replace(row, state=DeliveryState.ATTEMPTING, attempts=row.attempts + 1)
+        marked = row.doubtful and not adapter.capabilities.idempotent_send
         text = DUPLICATE_MARK + row.text if marked else row.text
         try:
             with anyio.fail_after(SEND_SECONDS):
                 receipt = await adapter.send(Outgoing(row.id, row.address, text, row.part, row.of, row.reply_to))
         except Exception as error:  # noqa: BLE001  # every end of a send has a meaning: policy.judge gives it
-            attempts = row.attempts + (row.state is not DeliveryState.ATTEMPTING)
-            await self._after_error(bucket, gate, row, error, judge(error, attempts=max(attempts, 1)))
+            await self._after_error(bucket, gate, row, error, judge(error, attempts=max(row.attempts, 1)))
         else:
-            await self._sent(gate, row, receipt)
+            await self._sent(bucket, gate, row, receipt)
 
-    async def _sent(self, gate: _Gate, row: Delivery, receipt: Receipt) -> None:
-        gate.queue.popleft()
-        following = gate.queue[0] if gate.queue and not self._stopping else None
-        begin = following is not None and following.state is DeliveryState.PENDING and following.next_at == 0
+    async def _sent(self, bucket: Bucket, gate: _Gate, row: Delivery, receipt: Receipt) -> None:
+        # the next part is begun in the commit that ends this one
+        following = gate.queue.popleft() if self._may_follow(bucket, gate) else None
         at, boot = self._clock.now(), self._boot
 
         def record(tx: Tx) -> bool:
             delivery.move(tx, row.id, DeliveryState.SENT, boot=boot, at=at, receipt=receipt.message_key)
-            if following is not None and begin:
-                return delivery.move(tx, following.id, DeliveryState.ATTEMPTING, boot=boot, at=at)
-            return False
+            if following is None:
+                return False
+            return delivery.move(tx, following.id, DeliveryState.ATTEMPTING, boot=boot, at=at)
 
-        if await self._ledger.write(record) and following is not None:
-            gate.queue[0] = replace(following, state=DeliveryState.ATTEMPTING, attempts=following.attempts + 1)
+        begun = await self._ledger.write(record)
+        if following is not None and begun:
+            begun_row = replace(following, state=DeliveryState.ATTEMPTING, attempts=following.attempts + 1)
+            self._return(bucket, gate, begun_row)
+
+    def _may_follow(self, bucket: Bucket, gate: _Gate) -> bool:
+        bot = self._bots.get(bucket[0])
+        ready = bool(gate.queue) and gate.queue[0].state is DeliveryState.PENDING
+        return ready and bot is not None and bot.sendable and not self._stopping
+
+    def _return(self, bucket: Bucket, gate: _Gate, row: Delivery) -> None:
+        """Back to the head of its queue, wherever that is by now."""
+        if gate.moved_to is None:
+            gate.queue.appendleft(row)
+            return
+        there = (bucket[0], gate.moved_to)
+        self._gates.setdefault(there, _Gate()).queue.appendleft(
+            replace(row, address=row.address.in_chat(gate.moved_to))
+        )
+        self._wake(there)
 
     async def _after_error(
         self, bucket: Bucket, gate: _Gate, row: Delivery, error: Exception, verdict: Verdict
@@ -233,39 +313,29 @@ class Outbox:
             "send did not succeed", action="delivery.error", bot=str(bucket[0]), delivery=row.id,
             error=type(error).__name__, detail=str(error), next=str(verdict.state),
         )  # fmt: skip
+        if verdict.moved_to == row.address.chat_id:
+            # a chat that moved to where it is would be asked again at once, for ever
+            verdict = Verdict(verdict.state, verdict.reason, backoff(row.attempts))
         next_at = self._clock.now() + verdict.wait if verdict.wait else 0.0
         await self._move(row, verdict.state, reason=verdict.reason, next_at=next_at)
-        attempts = row.attempts + (row.state is not DeliveryState.ATTEMPTING)
-        again = replace(row, state=verdict.state, reason=verdict.reason, attempts=attempts, next_at=next_at)
-        if verdict.unauthorized:
-            self._bots[bucket[0]].report(BotState.UNAUTHORIZED, str(error))
+        bot = self._bots.get(bucket[0])
+        if verdict.unauthorized and bot is not None:
+            bot.report(BotState.UNAUTHORIZED, str(error))
+        if verdict.state in (DeliveryState.FAILED, DeliveryState.PARKED):
+            return
+        doubtful = row.doubtful or verdict.state is DeliveryState.AMBIGUOUS
+        again = replace(row, state=verdict.state, reason=verdict.reason, next_at=next_at, doubtful=doubtful)
+        gate.not_before = self._clock.monotonic() + verdict.wait
         if verdict.moved_to is not None:
-            await self._follow(bucket, gate, verdict.moved_to)
-        elif verdict.state in (DeliveryState.FAILED, DeliveryState.PARKED):
-            gate.queue.popleft()
-        else:
-            gate.queue[0] = again
+            await self._follow(bucket, verdict.moved_to)
+        self._return(bucket, gate, again)
 
-    async def _follow(self, bucket: Bucket, gate: _Gate, new_chat: str) -> None:
+    async def _follow(self, bucket: Bucket, new_chat: str) -> None:
         key, old_chat = bucket
         at = self._clock.now()
         await self._ledger.write(lambda tx: chat.migrate(tx, key, old_chat, new_chat, at=at))
         self._on_migrated(key, old_chat, new_chat)
         self.migrated(key, old_chat, new_chat)
-
-    def migrated(self, key: AdapterKey, old_chat: str, new_chat: str) -> None:
-        """The ledger moved a chat to its new id: move what waits in memory as well."""
-        gate = self._gates.get((key, old_chat))
-        if gate is None:
-            return
-        rows = [
-            replace(row, address=row.address.in_chat(new_chat), state=DeliveryState.PENDING)
-            if row.state is DeliveryState.ATTEMPTING
-            else replace(row, address=row.address.in_chat(new_chat))
-            for row in gate.queue
-        ]
-        gate.queue.clear()
-        self.add(rows)
 
     async def _move(self, row: Delivery, state: DeliveryState, *, reason: str = "", next_at: float = 0.0) -> bool:
         at, boot = self._clock.now(), self._boot

@@ -36,7 +36,7 @@ def judge(error: Exception, *, attempts: int) -> Verdict:
     """What to do with a part whose send ended in this error."""
     match error:
         case RateLimited():
-            return Verdict(DeliveryState.PENDING, "rate limited", error.retry_after)
+            return Verdict(DeliveryState.PENDING, "rate limited", max(error.retry_after, FIRST_WAIT))
         case Migrated():
             return Verdict(DeliveryState.PENDING, "migrated", moved_to=error.new_chat_id)
         case Unauthorized():

@@ -1,15 +1,19 @@
 """What must be sent: one row a part, written with the outcome it belongs to.
 
 pending ──> attempting ──> sent
-   ^            ├──> pending     nothing left this machine, or the platform asked to wait
-   │            ├──> ambiguous   it may have arrived; goes out again with a visible mark
-   │            ├──> failed      the platform will not take it (reason says why)
-   │            └──> parked      its bot or place is gone; an operator can send it again
-   └── parked, ambiguous
+  │             ├──> pending     nothing left this machine, or the platform asked to wait
+  │             ├──> ambiguous   it may have arrived
+  │             ├──> failed      the platform will not take it (reason says why)
+  │             └──> parked      its bot or place is gone for now
+  └──> parked
+ambiguous ──> attempting, parked
+parked ──> pending
+
+A part that was ambiguous once stays `doubtful`, whatever becomes of it: every later copy carries a visible mark.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +23,7 @@ from hermesd.ledger.inbound import next_line
 
 _COLUMNS = (
     "seq, id, turn_id, platform, bot_id, guild, chat_id, thread_id, part, parts, text, reply_to, state, reason, "
-    "attempts, next_at, receipt"
+    "attempts, next_at, receipt, doubtful"
 )
 _INSERT = (
     "INSERT INTO delivery(line, id, turn_id, platform, bot_id, guild, chat_id, thread_id, part, parts, text, reply_to, "
@@ -27,10 +31,12 @@ _INSERT = (
 )
 _MOVE = (
     "UPDATE delivery SET state = ?, reason = ?, attempts = attempts + ?, next_at = ?, receipt = coalesce(?, receipt), "
-    "boot = ?, updated_at = ? WHERE id = ? AND state IN ({sources})"
+    "doubtful = max(doubtful, ?), boot = ?, updated_at = ? WHERE id = ? AND state IN ({sources})"
 )
 _OPEN = f"SELECT {_COLUMNS} FROM delivery WHERE state IN ('pending', 'attempting', 'ambiguous') ORDER BY seq"
-_CRASHED = "UPDATE delivery SET state = 'ambiguous', reason = 'crash' WHERE state = 'attempting' AND boot < ?"
+_CRASHED = (
+    "UPDATE delivery SET state = 'ambiguous', reason = 'crash', doubtful = 1 WHERE state = 'attempting' AND boot < ?"
+)
 _REKEY = (
     "UPDATE delivery SET chat_id = ? WHERE platform = ? AND bot_id = ? AND chat_id = ? "
     "AND state IN ('pending', 'attempting', 'ambiguous', 'parked')"
@@ -39,13 +45,8 @@ _PARK_BOT = (
     "UPDATE delivery SET state = 'parked', reason = ? WHERE platform = ? AND bot_id = ? "
     "AND state IN ('pending', 'ambiguous')"
 )
-_UNPARK_BOT = (
-    "UPDATE delivery SET state = 'ambiguous' WHERE platform = ? AND bot_id = ? AND state = 'parked' AND attempts > 0"
-)
-_UNPARK_BOT_FRESH = (
-    "UPDATE delivery SET state = 'pending' WHERE platform = ? AND bot_id = ? AND state = 'parked' AND attempts = 0"
-)
-_OF_BOT = f"{_OPEN.removesuffix('ORDER BY seq')} AND platform = ? AND bot_id = ? ORDER BY seq"
+_PARKED = f"SELECT {_COLUMNS} FROM delivery WHERE state = 'parked' AND platform = ? AND bot_id = ? ORDER BY seq"
+_UNPARK = "UPDATE delivery SET state = 'pending', reason = '', next_at = 0 WHERE state = 'parked' AND id = ?"
 _COUNTS = "SELECT state, count(*) FROM delivery WHERE state IN ('pending', 'parked', 'ambiguous') GROUP BY state"
 _PURGE = "DELETE FROM delivery WHERE updated_at < ? AND state IN ('sent', 'failed')"
 
@@ -74,7 +75,7 @@ TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
         }
     ),
     DeliveryState.AMBIGUOUS: frozenset({DeliveryState.ATTEMPTING, DeliveryState.PARKED}),
-    DeliveryState.PARKED: frozenset({DeliveryState.PENDING, DeliveryState.AMBIGUOUS}),
+    DeliveryState.PARKED: frozenset({DeliveryState.PENDING}),
     DeliveryState.SENT: frozenset(),
     DeliveryState.FAILED: frozenset(),
 }
@@ -105,6 +106,8 @@ class Delivery:
     #: Unix seconds; not before
     next_at: float = 0.0
     receipt: str | None = None
+    #: an earlier send of it may have arrived
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,9 @@ def move(
     receipt: str | None = None,
 ) -> bool:
     """Change state if the picture allows it from where the row stands; False when it does not."""
-    begun = 1 if state is DeliveryState.ATTEMPTING else 0
-    sql = _MOVE.format(sources=_SOURCES[state])
-    return tx.execute(sql, (state.value, reason, begun, next_at, receipt, boot, at, delivery_id)).rowcount == 1
+    begun, doubtful = int(state is DeliveryState.ATTEMPTING), int(state is DeliveryState.AMBIGUOUS)
+    values = (state.value, reason, begun, next_at, receipt, doubtful, boot, at, delivery_id)
+    return tx.execute(_MOVE.format(sources=_SOURCES[state]), values).rowcount == 1
 
 
 def recover(tx: Tx, *, boot: int) -> int:
@@ -168,11 +171,6 @@ def open_rows(tx: Tx) -> tuple[Delivery, ...]:
     return tuple(_row(row) for row in tx.execute(_OPEN))
 
 
-def of_bot(tx: Tx, key: AdapterKey) -> tuple[Delivery, ...]:
-    """What still has to go out through one bot, oldest first."""
-    return tuple(_row(row) for row in tx.execute(_OF_BOT, (key.platform, key.bot_id)))
-
-
 def rekey(tx: Tx, key: AdapterKey, old_chat: str, new_chat: str) -> int:
     """Send what waits for a migrated chat to its new id."""
     return tx.execute(_REKEY, (new_chat, key.platform, key.bot_id, old_chat)).rowcount
@@ -183,10 +181,11 @@ def park_bot(tx: Tx, key: AdapterKey, reason: str) -> int:
     return tx.execute(_PARK_BOT, (reason, key.platform, key.bot_id)).rowcount
 
 
-def unpark_bot(tx: Tx, key: AdapterKey) -> int:
-    """Take up again what was parked when the bot went."""
-    begun = tx.execute(_UNPARK_BOT, (key.platform, key.bot_id)).rowcount
-    return begun + tx.execute(_UNPARK_BOT_FRESH, (key.platform, key.bot_id)).rowcount
+def unpark_bot(tx: Tx, key: AdapterKey) -> tuple[Delivery, ...]:
+    """Take up again what was set aside for one bot, oldest first."""
+    rows = tuple(_row(row) for row in tx.execute(_PARKED, (key.platform, key.bot_id)))
+    tx.executemany(_UNPARK, [(row.id,) for row in rows])
+    return tuple(replace(row, state=DeliveryState.PENDING, reason="", next_at=0.0) for row in rows)
 
 
 def counts(tx: Tx) -> dict[str, int]:
@@ -201,23 +200,11 @@ def purge(tx: Tx, *, before: float) -> None:
 
 def _row(row: tuple[Any, ...]) -> Delivery:
     (
-        seq,
-        id_,
-        turn_id,
-        platform,
-        bot_id,
-        guild,
-        chat,
-        thread,
-        part,
-        of,
-        text,
-        reply_to,
-        state,
-        reason,
-        n,
-        at,
-        receipt,
-    ) = row
+        seq, id_, turn_id, platform, bot_id, guild, chat, thread, part, of, text, reply_to, state, reason, n, at,
+        receipt, doubtful,
+    ) = row  # fmt: skip
     address = Address(AdapterKey(platform, bot_id), chat, thread, guild)
-    return Delivery(seq, id_, turn_id, address, part, of, text, reply_to, DeliveryState(state), reason, n, at, receipt)
+    return Delivery(
+        seq, id_, turn_id, address, part, of, text, reply_to, DeliveryState(state), reason, n, at, receipt,
+        bool(doubtful),
+    )  # fmt: skip

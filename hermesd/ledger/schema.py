@@ -123,6 +123,7 @@ CREATE TABLE delivery(
     reason      TEXT NOT NULL DEFAULT '',
     attempts    INTEGER NOT NULL DEFAULT 0,
     next_at     REAL NOT NULL DEFAULT 0,
+    doubtful    INTEGER NOT NULL DEFAULT 0,
     receipt     TEXT,
     boot        INTEGER NOT NULL,
     created_at  REAL NOT NULL,
