@@ -2,6 +2,7 @@
 
 queued ──> running ──> done          answered
   │          ├──────> failed         told why
+  │          ├──────> refused        a limit was used up on the way
   │          ├──────> cancelled      /stop
   │          ├──────> interrupted    the daemon died after a side effect began; the person is asked
   │          ├──────> dead           it took the daemon down three times
@@ -30,14 +31,16 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _START = (
-    "UPDATE turn SET state = 'running', attempts = attempts + 1, boot = ?, started_at = ? WHERE id = ? "
-    "AND state = 'queued'"
+    "UPDATE turn SET state = 'running', attempts = attempts + 1, boot = ?, started_at = ?, tokens_in = 0, "
+    "tokens_out = 0, money = 0 WHERE id = ? AND state = 'queued'"
 )
 _END = (
     "UPDATE turn SET state = ?, reason = ?, ended_at = ?, session_id = coalesce(?, session_id), reply = ?, rows = ?, "
-    "model = ?, tokens_in = ?, tokens_out = ?, money = ? WHERE id = ? AND state IN ({sources})"
+    "model = ?, tokens_in = max(tokens_in, ?), tokens_out = max(tokens_out, ?), money = max(money, ?) "
+    "WHERE id = ? AND state IN ({sources})"
 )
 _SPENT = "UPDATE turn SET tokens_in = ?, tokens_out = ?, money = ? WHERE id = ?"
+_USED = "SELECT tokens_in, tokens_out, money FROM turn WHERE id = ?"
 _REQUEUE = "UPDATE turn SET state = 'queued', attempts = attempts - ? WHERE id = ? AND state = 'running'"
 _QUEUED = f"SELECT {_COLUMNS} FROM turn WHERE state = 'queued' ORDER BY seq"
 _LEFT_RUNNING = f"SELECT {_COLUMNS} FROM turn WHERE state = 'running' AND boot < ? ORDER BY seq"
@@ -228,6 +231,12 @@ def end(tx: Tx, turn_id: str, outcome: Outcome, *, at: float) -> bool:
 def spent(tx: Tx, turn_id: str, usage: Usage) -> None:
     """Record what a running turn has used so far, so that a crash cannot make it free."""
     tx.execute(_SPENT, (usage.input_tokens, usage.output_tokens, usage.money, turn_id))
+
+
+def used(tx: Tx, turn_id: str) -> Usage:
+    """What a turn is known to have used, however it ended."""
+    tokens_in, tokens_out, money = tx.execute(_USED, (turn_id,)).fetchone()
+    return Usage(tokens_in, tokens_out, 0, money)
 
 
 def requeue(tx: Tx, turn_id: str, *, forget_attempt: bool = False) -> bool:

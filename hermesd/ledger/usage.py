@@ -17,13 +17,13 @@ _HOLD = (
 _HOLDS = "SELECT day, scope, subject FROM reservation WHERE turn_id = ?"
 _RELEASE = "DELETE FROM reservation WHERE turn_id = ?"
 _ADD = (
-    "INSERT INTO usage(day, scope, subject, turns, tokens, money) VALUES (?, ?, ?, 1, ?, ?) "
-    "ON CONFLICT(day, scope, subject) DO UPDATE SET turns = turns + 1, tokens = tokens + "
+    "INSERT INTO usage(day, scope, subject, turns, tokens, money) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT(day, scope, subject) DO UPDATE SET turns = turns + excluded.turns, tokens = tokens + "
     "excluded.tokens, money = money + excluded.money"
 )
 _WARN = "UPDATE usage SET warned = 1 WHERE day = ? AND scope = ? AND subject = ? AND warned = 0"
 _STALE = (
-    "SELECT DISTINCT r.turn_id, t.tokens_in, t.tokens_out, t.money "
+    "SELECT DISTINCT r.turn_id, t.tokens_in, t.tokens_out, t.money, t.state = 'queued' "
     "FROM reservation r JOIN turn t ON t.id = r.turn_id WHERE t.boot < ?"
 )
 _PURGE = "DELETE FROM usage WHERE day < ?"
@@ -70,11 +70,11 @@ def hold(tx: Tx, turn_id: str, windows: tuple[Window, ...], amount: Spent) -> No
         tx.execute(_HOLD, (turn_id, w.day, w.scope, w.subject, amount.turns, amount.tokens, amount.money))
 
 
-def settle(tx: Tx, turn_id: str, windows: tuple[Window, ...], usage: Usage) -> None:
+def settle(tx: Tx, turn_id: str, windows: tuple[Window, ...], usage: Usage, *, turns: int = 1) -> None:
     """Replace a turn's reservation by what it really used."""
     tx.execute(_RELEASE, (turn_id,))
     for w in windows:
-        tx.execute(_ADD, (w.day, w.scope, w.subject, usage.tokens, usage.money))
+        tx.execute(_ADD, (w.day, w.scope, w.subject, turns, usage.tokens, usage.money))
 
 
 def release(tx: Tx, turn_id: str) -> None:
@@ -83,11 +83,14 @@ def release(tx: Tx, turn_id: str) -> None:
 
 
 def settle_dead(tx: Tx, *, boot: int) -> int:
-    """At boot: what dead boots had reserved becomes what their turns are known to have used."""
+    """At boot: what dead boots had reserved becomes what their turns are known to have used.
+
+    A turn that runs again is counted as a turn when that run ends.
+    """
     stale = tx.execute(_STALE, (boot,)).fetchall()
-    for turn_id, tokens_in, tokens_out, money in stale:
+    for turn_id, tokens_in, tokens_out, money, again in stale:
         windows = tuple(Window(*row) for row in tx.execute(_HOLDS, (turn_id,)))
-        settle(tx, turn_id, windows, Usage(tokens_in, tokens_out, 0, money))
+        settle(tx, turn_id, windows, Usage(tokens_in, tokens_out, 0, money), turns=0 if again else 1)
     return len(stale)
 
 

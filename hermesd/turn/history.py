@@ -1,7 +1,7 @@
 """What a turn remembers of its conversation: a window of rows, condensed when it grows too long."""
 
 from hermesd.database import Database
-from hermesd.errors import EngineError
+from hermesd.errors import EngineError, ProfileUnavailable
 from hermesd.ledger import turn as turns
 from hermesd.ledger.turn import Turn
 from hermesd.ports import Row
@@ -48,10 +48,16 @@ async def file_left_over(ledger: Database, profiles: ProfileRegistry) -> int:
     left = await ledger.read(turns.unfiled)
     filed = []
     for one in left:
-        if one.turn.profile in profiles and one.turn.session_id is not None:
+        if one.turn.profile not in profiles or one.turn.session_id is None:
+            continue
+        try:
             async with profiles[one.turn.profile].sessions() as store:
                 user = Row("user", one.turn.text)
                 await store.file(one.turn.id, one.turn.session_id, user, one.rows, at=one.ended_at)
+        except ProfileUnavailable as error:
+            # one damaged profile must not keep the others from starting; its exchanges stay in the ledger
+            profiles[one.turn.profile].log.warning("exchange not filed", action="turn.file", detail=error.message)
+        else:
             filed.append(one.turn.id)
     await ledger.write(lambda tx: turns.mark_filed(tx, tuple(filed)))
     return len(filed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_hex
 
 import anyio
@@ -12,13 +13,13 @@ from hermesd.address import Address
 from hermesd.clock import Clock
 from hermesd.database import Database, Tx
 from hermesd.delivery.outbox import Outbox
-from hermesd.errors import EngineError, PlatformError, ProfileUnavailable, UserError
+from hermesd.errors import EngineError, LedgerUnavailable, ProfileUnavailable, UserError
 from hermesd.ledger import delivery
 from hermesd.ledger import turn as turns
 from hermesd.ledger import usage as spending
 from hermesd.ledger.delivery import Delivery, Draft
 from hermesd.ledger.turn import Outcome, Turn, TurnState
-from hermesd.ports import EngineReply, Log, Row, Usage
+from hermesd.ports import Engine, EngineReply, Log, Row, Usage
 from hermesd.profile import ProfileContext
 from hermesd.session import SessionStore
 from hermesd.turn import budget, history, limits, prompt
@@ -53,14 +54,16 @@ class TurnRunner:
 
         Raises ProfileUnavailable, with the turn queued again, when the profile's own store cannot be used.
         """
-        if not await self._claim(turn):
-            return
         try:
+            # a profile that cannot be used shows it here, before anything is claimed
             async with ctx.sessions() as store:
-                await self._answer(turn, ctx, store)
+                engine, claimed = ctx.agent, await self._claim(turn)
+                if claimed is not None:
+                    turn = claimed
+                    await self._answer(turn, ctx, store, engine)
         except ProfileUnavailable:
-            await self.ledger.write(lambda tx: turns.requeue(tx, turn.id, forget_attempt=True))
-            raise
+            if await self.ledger.write(lambda tx: _give_back(tx, turn.id)):
+                raise
         except EngineError as error:
             ctx.log.warning("no answer", action="turn.failed", turn=turn.id, detail=error.message)
             await self._end(turn, Outcome(TurnState.FAILED, error.message), apology(error))
@@ -72,35 +75,44 @@ class TurnRunner:
             await self._end(turn, Outcome(TurnState.FAILED, type(error).__name__), text)
 
     async def flush(self) -> None:
-        """Write what is only remembered; called before the daemon ends."""
+        """Write what is only remembered; called before the daemon ends, which a full disk must not prevent."""
         filed = self._take_filed()
-        if filed:
-            await self.ledger.write(lambda tx: turns.mark_filed(tx, filed))
+        if not filed:
+            return
+        try:
+            await self.ledger.write(lambda tx: turns.mark_filed(tx, filed), give_up=1.0)
+        except LedgerUnavailable as error:
+            # harmless: the next start files them again, which changes nothing
+            self.log.warning("exchanges not marked as filed", action="turn.flush", detail=error.message)
 
     # --- the story -------------------------------------------------------------------------------------------------
 
-    async def _claim(self, turn: Turn) -> bool:
-        """Count the attempt and reserve room before anything runs; a used-up limit is told here."""
+    async def _claim(self, turn: Turn) -> Turn | None:
+        """Count the attempt and reserve room before anything runs; a used-up limit is told here.
+
+        Returns the turn as the ledger has it now (its text may have been edited while it waited), None when it is not
+        to run.
+        """
         at, day = self.clock.now(), limits.day_of(self.clock.now())
         allowances, filed = self.allowances(), self._take_filed()
 
-        def claim(tx: Tx) -> tuple[bool, tuple[Delivery, ...]]:
+        def claim(tx: Tx) -> tuple[Turn | None, tuple[Delivery, ...]]:
             turns.mark_filed(tx, filed)
             if not turns.start(tx, turn.id, boot=self.boot, at=at):
-                return False, ()
+                return None, ()
             refusal = limits.reserve(tx, turn, allowances, day=day)
             if refusal is None:
-                return True, ()
+                return turns.by_id(tx, turn.id), ()
             turns.end(tx, turn.id, Outcome(TurnState.REFUSED, "limit"), at=at)
             self._record(tx, turn, "turn.refused", at, rule="limit")
             draft = Draft(token_hex(12), turn.address, 1, 1, refusal, turn.message_key)
-            return False, delivery.insert(tx, [draft], turn_id=turn.id, boot=self.boot, at=at)
+            return None, delivery.insert(tx, [draft], turn_id=turn.id, boot=self.boot, at=at)
 
         claimed, rows = await self.ledger.write(claim)
         self.outbox.add(rows)
         return claimed
 
-    async def _answer(self, turn: Turn, ctx: ProfileContext, store: SessionStore) -> None:
+    async def _answer(self, turn: Turn, ctx: ProfileContext, store: SessionStore, engine: Engine) -> None:
         formerly = self.formerly(turn)
         session, past = await history.begin(store, turn, formerly, ctx)
         memory = self.tools.memory(turn, ctx, formerly)
@@ -108,10 +120,8 @@ class TurnRunner:
             ctx.name, ctx.soul, await memory.read(), turn.address, turn.user_name, self.tools.names(ctx)
         )
         request = budget.request(ctx.settings.model, prompt.build(voice), past, turn.text)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._show_typing, turn.address, name=f"typing:{turn.id}")
-            reply = await ctx.agent.run(request, self.tools.gate(turn, ctx, memory), spent=self._meter(turn))
-            tasks.cancel_scope.cancel()
+        gate = self.tools.gate(turn, ctx, memory)
+        reply = await self._while_typing(turn, partial(engine.run, request, gate, spent=self._meter(turn)))
         outcome = Outcome(
             TurnState.DONE, session_id=session.id, reply=reply.text, rows=reply.rows, usage=reply.usage,
             model=reply.model,
@@ -162,7 +172,7 @@ class TurnRunner:
             if not turns.end(tx, turn.id, outcome, at=at):
                 spending.release(tx, turn.id)
                 return None
-            warning = limits.settle(tx, turn, outcome.usage, allowances, day=limits.day_of(at))
+            warning = limits.settle(tx, turn, turns.used(tx, turn.id), allowances, day=limits.day_of(at))
             self._record(tx, turn, f"turn.{outcome.state}", at, rule=outcome.reason)
             rows = delivery.insert(tx, drafts, turn_id=turn.id, boot=self.boot, at=at, begin_first=begin_first)
             return _Done(rows, warning)
@@ -178,6 +188,19 @@ class TurnRunner:
 
     # --- small parts -----------------------------------------------------------------------------------------------
 
+    async def _while_typing(self, turn: Turn, work: Callable[[], Awaitable[EngineReply]]) -> EngineReply:
+        done: EngineReply | Exception
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._show_typing, turn.address, name=f"typing:{turn.id}")
+            try:
+                done = await work()
+            except Exception as error:  # noqa: BLE001  # raised below as itself, not wrapped in the group's
+                done = error
+            tasks.cancel_scope.cancel()
+        if isinstance(done, Exception):
+            raise done
+        return done
+
     async def _show_typing(self, address: Address) -> None:
         await self.clock.sleep(TYPING_AFTER)
         while True:
@@ -185,8 +208,8 @@ class TurnRunner:
             if bot is not None and bot.sendable and bot.adapter is not None and bot.adapter.capabilities.typing:
                 try:
                     await bot.adapter.typing(address)
-                except PlatformError as error:
-                    self.log.debug("typing not shown", action="typing.error", detail=str(error))
+                except Exception as error:  # noqa: BLE001  # a sign of life that fails must not cost the answer
+                    self.log.debug("typing not shown", action="typing.error", error=type(error).__name__)
                     return
             await self.clock.sleep(TYPING_EVERY)
 
@@ -212,6 +235,14 @@ class _Done:
     rows: tuple[Delivery, ...]
     #: a spending limit is nearly used up
     warning: str | None
+
+
+def _give_back(tx: Tx, turn_id: str) -> bool:
+    """Queue a turn again that could not run; whether it waits now (it may have ended before)."""
+    if turns.requeue(tx, turn_id, forget_attempt=True):
+        spending.release(tx, turn_id)
+    found = turns.by_id(tx, turn_id)
+    return found is not None and found.state is TurnState.QUEUED
 
 
 def apology(error: EngineError) -> str:
