@@ -82,7 +82,9 @@ class Reloader:
         if loaded.settings is None:
             report = refused(loaded.problems, self._epoch(), self._clock.now())
         else:
-            report = await self._apply(loaded.settings)
+            # once begun it is seen to its end, whoever asked and went away: never half a configuration
+            with anyio.CancelScope(shield=True):
+                report = await self._apply(loaded.settings)
         say = self._log.error if report.result == "rejected" else self._log.info
         say(
             f"reload {report.result}", action="config.reload", epoch=report.epoch, applied=report.applied,

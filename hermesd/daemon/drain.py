@@ -8,6 +8,7 @@ from hermesd.clock import Clock
 from hermesd.daemon.fleet import Fleet
 from hermesd.database import Database, Tx
 from hermesd.delivery.outbox import Outbox
+from hermesd.errors import LedgerUnavailable
 from hermesd.gateway.intake import Intake
 from hermesd.gateway.lanes import Lanes
 from hermesd.ledger import turn as turns
@@ -52,7 +53,12 @@ class Drain:
             clean = [turn for turn in running if not turns.side_effects(tx, turn.id)]
             return sum(turns.requeue(tx, turn.id, forget_attempt=True) for turn in clean)
 
-        parked = await self.ledger.write(requeue, give_up=1.0)
+        try:
+            parked = await self.ledger.write(requeue, give_up=1.0)
+        except LedgerUnavailable as error:
+            # the next start finds them running under an old boot epoch and decides then
+            self.log.warning("turns not parked", action="drain.park", detail=error.message)
+            return
         self.log.info("turns parked", action="drain.park", cancelled=len(running), queued_again=parked)
 
     def _left(self, end: float, budget: float, share: float) -> float:

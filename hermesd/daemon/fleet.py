@@ -116,7 +116,7 @@ class Fleet:
     # --- one bot ---------------------------------------------------------------------------------------------------
 
     def _launch(self, bot: Bot) -> None:
-        if self._tasks is None:
+        if self._tasks is None or self._draining:
             return
         berth = self._berths[bot.key] = _Berth(bot, anyio.CancelScope(), anyio.Event())
         bot.on_change = self._changed
@@ -128,7 +128,8 @@ class Fleet:
             with berth.scope:
                 await supervise(bot, lambda: self._build(bot), self.clock, self.log)
         finally:
-            if not self._draining:
+            # one that would not stop in time was replaced: what is there now is not its own
+            if not self._draining and self._berths.get(bot.key, berth) is berth:
                 await self._dismiss(bot)
             berth.ended.set()
 

@@ -29,7 +29,7 @@ from hermesd.daemon.fleet import FleetChange
 from hermesd.daemon.house import Ground, House
 from hermesd.daemon.upkeep import Upkeep
 from hermesd.database import Database, DatabaseHealth, Tx
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, LedgerUnavailable
 from hermesd.gateway.live import Live, Snapshot
 from hermesd.ledger import boot, chat, pairing, pause, usage
 from hermesd.ledger import turn as turns
@@ -85,8 +85,15 @@ class Life:
                 await self._stop.wait()
                 await self._drain(ground, house)
                 tasks.cancel_scope.cancel()
-            await ground.ledger.write(partial(boot.end, boot=ground.boot, at=self.clock.now()), give_up=2.0)
+            await self._sign_off(ground)
         self.log.info("stopped", action="daemon.stop")
+
+    async def _sign_off(self, ground: Ground) -> None:
+        try:
+            await ground.ledger.write(partial(boot.end, boot=ground.boot, at=self.clock.now()), give_up=2.0)
+        except LedgerUnavailable as error:
+            # a full disk must not keep the daemon from ending; this epoch then counts as a crash
+            self.log.warning("the orderly end is not on record", action="daemon.stop", detail=error.message)
 
     # --- start-up --------------------------------------------------------------------------------------------------
 

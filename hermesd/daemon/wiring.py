@@ -1,12 +1,17 @@
 """The few calls that run upwards: parts below are given these, and they are connected once everything stands."""
 
+from functools import partial
+
 from hermesd.address import AdapterKey, Address
 from hermesd.errors import ProfileUnavailable
-from hermesd.gateway.desk import Desk
+from hermesd.gateway.desk import Desk, unavailable
 from hermesd.gateway.intake import Intake
 from hermesd.gateway.live import Live
 from hermesd.ledger.turn import Turn
 from hermesd.turn.runner import TurnRunner
+
+#: seconds after which a turn whose profile could not be used is tried again; a reload tries at once
+RETRY_SECONDS = 10.0
 
 
 class Wiring:
@@ -33,7 +38,8 @@ class Wiring:
             self._desk.log.warning(
                 "turn waits", action="turn.wait", turn=turn.id, profile=turn.profile, detail=error.message
             )
-            self._desk.lanes.put_back(turn)
+            self._desk.lanes.put_back(turn, partial(self._desk.clock.sleep, RETRY_SECONDS))
+            await self._desk.tell_held(turn, unavailable(turn.profile, error))
 
     def held(self, turn: Turn) -> str | None:
         return self._desk.held(turn)

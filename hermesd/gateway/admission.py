@@ -7,6 +7,9 @@ from hermesd.gateway.access import administers, may_talk
 from hermesd.message import InboundMessage, MessageKind
 from hermesd.ports import AccessSettings
 
+#: the reason of a message in a group that is for others
+NOT_ADDRESSED = "not addressed"
+
 
 @dataclass(frozen=True, slots=True)
 class Admit:
@@ -65,7 +68,7 @@ def _uninteresting(message: InboundMessage, bot: AccessSettings) -> str | None:
     if bot.observe_only:
         return "observe only"
     if message.chat_kind != "dm" and bot.require_mention and not message.addressed:
-        return "not addressed"
+        return NOT_ADDRESSED
     if not message.text.strip() and not message.attachments:
         return "nothing in it"
     return None

@@ -14,7 +14,7 @@ from hermesd.database import Tx
 from hermesd.errors import ProfileUnavailable
 from hermesd.gateway import admission, conversation, pairing
 from hermesd.gateway.commands import table
-from hermesd.gateway.commands.call import Call
+from hermesd.gateway.commands.call import Answer, Call
 from hermesd.gateway.desk import Desk
 from hermesd.ledger import chat, delivery, inbound, pause
 from hermesd.ledger import turn as turns
@@ -22,11 +22,12 @@ from hermesd.ledger.inbound import InboundState, Stored
 from hermesd.ledger.turn import Request
 from hermesd.lineage import Lineage
 from hermesd.message import InboundMessage, MessageKind
+from hermesd.ports import Adapter
 from hermesd.profile import ProfileContext
 from hermesd.route import Resolution
 
-#: boots that may die before deciding about an event
-MOST_ATTEMPTS = 3
+#: later starts that may die while they decide about an event
+MOST_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,19 @@ class Decider:
         self._desk = desk
 
     async def decide(self, batch: Sequence[Stored]) -> None:
+        """Bring the events of one bot to a decision; while the bot has no adapter they stay as they are."""
+        bot = self._desk.bots.get(batch[0].key)
+        if bot is None or bot.adapter is None:
+            return
+        if len(batch) > 1 and any(stored.attempts for stored in batch):
+            # one of these may have taken the daemon down: alone, each is counted for itself
+            for stored in batch:
+                await self.decide([stored])
+            return
         try:
-            await self._decide_all(batch)
+            if left := [stored.seq for stored in batch if stored.again]:
+                await self._desk.ledger.write(lambda tx: inbound.count_attempt(tx, left))
+            await self._decide_all(batch, bot.adapter)
         except Exception as error:  # a mistake of ours over one event must not stop the bot's others
             self._desk.log.error("deciding failed", action="inbound.error", bot=str(batch[0].key), exc_info=error)
             if len(batch) == 1:
@@ -76,11 +88,11 @@ class Decider:
             for stored in batch:
                 await self.decide([stored])
 
-    async def _decide_all(self, batch: Sequence[Stored]) -> None:
+    async def _decide_all(self, batch: Sequence[Stored], adapter: Adapter) -> None:
         steps: list[Step] = []
         queued: dict[str, int] = {}
         for stored in batch:
-            message = self._parse(stored, steps)
+            message = self._parse(stored, adapter, steps)
             if message is None:
                 continue
             routed = self._route(message, stored)
@@ -88,6 +100,7 @@ class Decider:
             command = table.parse(message.text) if message.kind is MessageKind.TEXT else None
             if isinstance(verdict, admission.Admit) and command is not None:
                 await self._commit(steps)
+                queued.clear()  # in their lanes by now, where they are counted
                 await self._command(routed, command, admin=verdict.admin)
             else:
                 steps.append(self._step(routed, verdict, queued))
@@ -103,15 +116,12 @@ class Decider:
             if step.after is not None and result is not None:
                 await step.after(result)
 
-    def _parse(self, stored: Stored, steps: list[Step]) -> InboundMessage | None:
-        bot = self._desk.bots.get(stored.key)
-        if bot is None or bot.adapter is None:
-            return None  # stays `received`: decided when the bot is back
+    def _parse(self, stored: Stored, adapter: Adapter, steps: list[Step]) -> InboundMessage | None:
         if stored.attempts >= MOST_ATTEMPTS:
-            steps.append(self._quarantine(stored, f"the daemon died {stored.attempts} times before deciding"))
+            steps.append(self._quarantine(stored, f"the daemon died {stored.attempts + 1} times before deciding"))
             return None
         try:
-            messages = bot.adapter.parse(stored.event)
+            messages = adapter.parse(stored.event)
         except Exception as error:  # noqa: BLE001  # one unreadable event must not stop the ones behind it
             steps.append(self._quarantine(stored, f"unreadable: {type(error).__name__}: {str(error)[:200]}"))
             return None
@@ -279,10 +289,10 @@ class Decider:
     def _ignore(self, stored: Stored, reason: str, message: InboundMessage | None = None) -> Step:
         def write(tx: Tx) -> None:
             keyed = message if message is not None and message.kind is MessageKind.TEXT else None
-            inbound.decide(
-                tx, stored.seq, InboundState.IGNORED, reason=reason,
-                message_key=keyed.message_key if keyed else None, address=keyed.address if keyed else None,
-            )  # fmt: skip
+            # the same post may come once more as an event that does address the bot: that one is to be answered
+            key = keyed.message_key if keyed and reason != admission.NOT_ADDRESSED else None
+            address = keyed.address if keyed else None
+            inbound.decide(tx, stored.seq, InboundState.IGNORED, reason=reason, message_key=key, address=address)
 
         return Step(write)
 
@@ -322,7 +332,7 @@ class Decider:
         call = Call(
             message, parsed.args, admin, routed.resolution, routed.profile or none, desk, routed.key()
         )  # fmt: skip
-        answer = await table.answer(parsed, call)
+        answer = await self._run_command(routed.stored, parsed, call)
         drafts = desk.outbox.drafts(message.address, answer.text, reply_to=message.message_key)
         at = desk.clock.now()
         claimed = desk.outbox.claim(message.address)
@@ -344,11 +354,28 @@ class Decider:
             if written[1] is not None:
                 desk.lanes.offer(written[1])
 
+    async def _run_command(self, stored: Stored, parsed: table.Parsed, call: Call) -> Answer:
+        """A command always has an answer, and one that must not happen twice does not, whatever ends in between."""
+        command = table.find(parsed.name)
+        if command is not None and command.once:
+            if stored.attempts:
+                return Answer(
+                    f"I was interrupted in the middle of /{command.name} and did not do it again. "
+                    "Look whether it took effect; if not, send it once more."
+                )
+            await self._desk.ledger.write(lambda tx: inbound.count_attempt(tx, [stored.seq]))
+        try:
+            return await table.answer(parsed, call)
+        except Exception as error:  # tried again with the rest of its batch it would happen twice
+            self._desk.log.error("command failed", action="command.error", command=parsed.name, exc_info=error)
+            return Answer(f"Something went wrong inside me over /{parsed.name}; my operator finds it in the log.")
+
 
 def _clean(message: InboundMessage) -> InboundMessage:
-    # a lone surrogate cannot be stored or sent: what cannot be shown becomes the replacement character
+    # a lone surrogate cannot be stored or sent: what cannot be shown becomes a question mark
     sender = replace(message.sender, name=_printable(message.sender.name))
-    return replace(message, text=_printable(message.text), sender=sender)
+    attached = tuple(replace(one, name=_printable(one.name)) for one in message.attachments)
+    return replace(message, text=_printable(message.text), sender=sender, attachments=attached)
 
 
 def _printable(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hermesd import audit
 from hermesd.adapter.registry import AdapterRegistry
 from hermesd.address import Address, ConversationKey
 from hermesd.clock import Clock
@@ -18,6 +19,7 @@ from hermesd.ledger.pause import Pause
 from hermesd.ledger.turn import Outcome, Request, Turn, TurnState
 from hermesd.ports import Log
 from hermesd.profile import ProfileContext, ProfileRegistry
+from hermesd.turn import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,18 @@ class Desk:
         """Why a waiting turn may not run now; the reason is also the key under which it is told once."""
         if self.live.safe_mode:
             return "safe mode"
-        for scope in pauses.scopes_of(turn.address, turn.profile):
-            if scope in self.live.pauses:
-                return f"pause|{scope}"
+        if self.live.pauses and (scope := self._stopped_by(turn)) is not None:
+            return f"pause|{scope}"
         found = self.open(turn.profile)
         if isinstance(found, ProfileUnavailable):
-            return f"unavailable|{turn.profile}|{found.message}|{found.hint}"
+            return unavailable(turn.profile, found)
         return None
+
+    def _stopped_by(self, turn: Turn) -> str | None:
+        # a chat that got a new id stays paused under the old one
+        chats = (turn.address.chat_id, *self.live.formerly(turn.address.adapter, turn.address.chat_id))
+        scopes = (s for chat in chats for s in pauses.scopes_of(turn.address.in_chat(chat), turn.profile))
+        return next((scope for scope in scopes if scope in self.live.pauses), None)
 
     async def tell_held(self, turn: Turn, reason: str) -> None:
         """Say once per place why messages wait."""
@@ -83,7 +90,13 @@ class Desk:
 
     async def resume(self, scope: str) -> bool:
         """Let a scope go on."""
-        lifted = await self.ledger.write(lambda tx: pauses.lift(tx, scope))
+
+        def lift(tx: Tx) -> bool:
+            if scope == "all":
+                pauses.forget_notices(tx, "safe mode|")
+            return pauses.lift(tx, scope)
+
+        lifted = await self.ledger.write(lift)
         self.live.pauses.pop(scope, None)
         if scope == "all":
             lifted = lifted or bool(self.live.safe_mode)
@@ -99,7 +112,17 @@ class Desk:
         at, turn_id = self.clock.now(), running.turn.id
 
         def cancel(tx: Tx) -> bool:
-            return turns.end(tx, turn_id, Outcome(TurnState.CANCELLED, "stopped by the person"), at=at)
+            found = turns.by_id(tx, turn_id)
+            if not turns.end(tx, turn_id, Outcome(TurnState.CANCELLED, "stopped by the person"), at=at):
+                return False
+            if found is not None and found.state is TurnState.RUNNING:
+                limits.settle(tx, found, turns.used(tx, turn_id), {}, day=limits.day_of(at))
+            turn = running.turn
+            audit.append(
+                tx, at=at, kind="turn.cancelled", actor=turn.lineage.human or turn.origin.value,
+                subject=str(turn.address), target=turn.profile, rule="stopped by the person", turn_id=turn_id,
+            )  # fmt: skip
+            return True
 
         if not await self.ledger.write(cancel):
             return None
@@ -112,3 +135,8 @@ class Desk:
         turn = await self.ledger.write(lambda tx: turns.insert(tx, request, at=at))
         self.lanes.offer(turn)
         return turn
+
+
+def unavailable(profile: str, error: ProfileUnavailable) -> str:
+    """The reason to hold a turn whose profile cannot be used."""
+    return f"unavailable|{profile}|{error.message}|{error.hint}"

@@ -42,6 +42,12 @@ class Lane:
     running: Running | None = None
     #: in a profile's line for its next turn
     ready: bool = False
+    #: its head could not begin a moment ago and is tried again later
+    resting: bool = False
+
+
+#: runs in which the daemon died after which a turn runs without others of its kind: the next crash shows the culprit
+SUSPECT_ATTEMPTS = 2
 
 
 class Lanes:
@@ -66,6 +72,9 @@ class Lanes:
         self._ready: dict[str, deque[Lane]] = {}
         self._rotation: deque[str] = deque()
         self._running: dict[str, int] = {}
+        #: the one suspect that may run, and the lanes whose suspects wait for it
+        self._suspect: Lane | None = None
+        self._suspects: deque[Lane] = deque()
         self._total = 0
         self._tasks: TaskGroup | None = None
         self._open = True
@@ -105,11 +114,14 @@ class Lanes:
         self._line_up(lane)
         self._dispatch()
 
-    def put_back(self, turn: Turn) -> None:
-        """A turn that could not begin is the head of its lane again."""
+    def put_back(self, turn: Turn, until: Callable[[], Awaitable[None]]) -> None:
+        """A turn that could not begin is the head of its lane again, which rests until then or until `refresh`."""
         name = turn.key.encode()
         lane = self._lanes.setdefault(name, Lane(name, turn.profile))
         lane.waiting.appendleft(turn)
+        if self._tasks is not None and not lane.resting:
+            lane.resting = True
+            self._tasks.start_soon(self._rest, lane, until, name=f"rest:{turn.id}")
 
     def replace(self, key: AdapterKey, message_key: str, turn: Callable[[Turn], Turn]) -> None:
         """Change a waiting turn in memory after the ledger changed it."""
@@ -132,6 +144,7 @@ class Lanes:
     def refresh(self) -> None:
         """Something that held turns back may have changed: look at every lane again."""
         for lane in self._lanes.values():
+            lane.resting = False
             self._line_up(lane)
         self._dispatch()
 
@@ -158,17 +171,36 @@ class Lanes:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _line_up(self, lane: Lane) -> None:
-        if lane.ready or lane.running or not lane.waiting or self._tasks is None:
+        if lane.ready or lane.running or lane.resting or not lane.waiting or self._tasks is None:
             return
         reason = self._held(lane.waiting[0])
         if reason is not None:
             self._tasks.start_soon(self._tell, lane.waiting[0], reason, name=f"hold:{lane.waiting[0].id}")
             return
+        if lane.waiting[0].attempts >= SUSPECT_ATTEMPTS:
+            if self._suspect not in (None, lane):
+                if lane not in self._suspects:
+                    self._suspects.append(lane)
+                return
+            self._suspect = lane
         lane.ready = True
         if lane.profile not in self._ready:
             self._ready[lane.profile] = deque()
             self._rotation.append(lane.profile)
         self._ready[lane.profile].append(lane)
+
+    def _clear(self, lane: Lane) -> None:
+        """The suspect of this lane ended well, or will not run now: the next one may."""
+        if self._suspect is lane:
+            self._suspect = None
+        while self._suspect is None and self._suspects:
+            self._line_up(self._suspects.popleft())
+
+    async def _rest(self, lane: Lane, until: Callable[[], Awaitable[None]]) -> None:
+        await until()
+        lane.resting = False
+        self._line_up(lane)
+        self._dispatch()
 
     async def _tell(self, turn: Turn, reason: str) -> None:
         await self._on_hold(turn, reason)
@@ -191,12 +223,16 @@ class Lanes:
             lane.ready = False
             if lane.waiting:
                 self._begin(lane)
+            else:
+                self._clear(lane)
+                self._forget_if_idle(lane)
 
     def _begin(self, lane: Lane) -> None:
         if self._tasks is None:
             return
         if self._held(lane.waiting[0]) is not None:
             self._line_up(lane)
+            self._clear(lane)
             return
         turn = lane.waiting.popleft()
         lane.running = Running(turn, anyio.CancelScope())
@@ -216,6 +252,7 @@ class Lanes:
             self._running[lane.profile] -= 1
             if not self._running[lane.profile]:
                 del self._running[lane.profile]
+            self._clear(lane)
             self._line_up(lane)
             self._forget_if_idle(lane)
             self._dispatch()

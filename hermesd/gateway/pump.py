@@ -24,7 +24,12 @@ class Pump:
         self._idle.set()
 
     def push(self, stored: Sequence[Stored]) -> None:
-        self._queue.extend(stored)
+        if self._queue and stored and stored[0].seq <= self._queue[-1].seq:
+            # left-overs that are taken up while newer events wait already: each once, in the order they came
+            merged = {one.seq: one for one in (*stored, *self._queue)}
+            self._queue = [merged[seq] for seq in sorted(merged)]
+        else:
+            self._queue.extend(stored)
         self._idle = anyio.Event() if self._idle.is_set() else self._idle
         self._work.set()
 

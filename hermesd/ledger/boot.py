@@ -6,7 +6,7 @@ from hermesd.database import Tx
 
 _START = "INSERT INTO boot(started_at, pid, version) VALUES (?, ?, ?)"
 _END = "UPDATE boot SET ended_at = ? WHERE epoch = ?"
-_UNCLEAN = "SELECT count(*) FROM boot WHERE ended_at IS NULL AND started_at > ? AND epoch < ?"
+_UNCLEAN = "SELECT count(*) FROM boot WHERE ended_at IS NULL AND started_at BETWEEN ? AND ? AND epoch < ?"
 _LAST_CONFIG = "SELECT epoch, digest FROM config ORDER BY epoch DESC LIMIT 1"
 _NEW_CONFIG = "INSERT INTO config(digest, applied_at) VALUES (?, ?)"
 
@@ -34,7 +34,7 @@ def end(tx: Tx, boot: Boot, *, at: float) -> None:
 
 def unclean_since(tx: Tx, boot: Boot, since: float) -> int:
     """How many earlier epochs that began after `since` (Unix seconds) ended without an orderly end."""
-    return int(tx.execute(_UNCLEAN, (since, boot.epoch)).fetchone()[0])
+    return int(tx.execute(_UNCLEAN, (since, boot.started_at, boot.epoch)).fetchone()[0])
 
 
 def config_epoch(tx: Tx, digest: str, *, at: float) -> int:

@@ -33,7 +33,7 @@ _LEFT = (
     "SELECT seq, event_id, raw, received_at, attempts FROM inbound "
     "WHERE state = 'received' AND platform = ? AND bot_id = ? ORDER BY seq"
 )
-_COUNT_ATTEMPT = "UPDATE inbound SET attempts = attempts + 1 WHERE state = 'received'"
+_COUNT_ATTEMPT = "UPDATE inbound SET attempts = attempts + 1 WHERE seq = ? AND state = 'received'"
 _DECIDE = (
     "UPDATE OR IGNORE inbound SET state = ?, reason = ?, message_key = ?, chat_id = ?, thread_id = ? "
     "WHERE seq = ? AND state = 'received'"
@@ -78,8 +78,10 @@ class Stored:
     event: RawEvent
     #: Unix seconds
     received_at: float
-    #: boots that died before deciding about it
+    #: times that deciding about it was begun and is not known to have ended
     attempts: int = 0
+    #: taken up from disk, not fresh from the platform
+    again: bool = False
 
 
 def store(tx: Tx, key: AdapterKey, events: Sequence[RawEvent], cursor: str | None, *, at: float) -> tuple[Stored, ...]:
@@ -111,12 +113,14 @@ def cursor(tx: Tx, key: AdapterKey) -> str | None:
 def left_over(tx: Tx, key: AdapterKey) -> tuple[Stored, ...]:
     """Events of one bot that no boot has decided about, oldest first."""
     rows = tx.execute(_LEFT, (key.platform, key.bot_id))
-    return tuple(Stored(seq, key, RawEvent(event_id, json.loads(raw)), at, n) for seq, event_id, raw, at, n in rows)
+    return tuple(
+        Stored(seq, key, RawEvent(event_id, json.loads(raw)), at, n, again=True) for seq, event_id, raw, at, n in rows
+    )
 
 
-def count_attempt(tx: Tx) -> None:
-    """At boot: every undecided event has now been in a process that died."""
-    tx.execute(_COUNT_ATTEMPT)
+def count_attempt(tx: Tx, seqs: Sequence[int]) -> None:
+    """Record that deciding about these events begins now."""
+    tx.executemany(_COUNT_ATTEMPT, [(seq,) for seq in seqs])
 
 
 def decide(

@@ -62,5 +62,7 @@ class Command:
     handler: Handler
     aliases: tuple[str, ...] = ()
     admin: bool = False
+    #: doing it twice is worse than not doing it: after a crash in the middle the person is asked
+    once: bool = False
     #: how its arguments are written, for /help
     usage: str = ""

@@ -44,7 +44,10 @@ async def retry(call: Call) -> Answer:
     if last.state is TurnState.DONE:
         async with ctx.sessions() as store:
             session = await store.active(key)
-            await store.undo(session.id)
+            exchange = await store.last_exchange(session.id)
+            # one that was undone already, or belongs to an earlier session, takes no other exchange with it
+            if exchange is not None and exchange.turn_id == last.id:
+                await store.undo(session.id)
     return Answer("Once more:", turn=_again(call, last))
 
 
