@@ -29,7 +29,7 @@ def change(path: Path, seed: Callable[[], str], edit: Callable[[str], str]) -> s
     seen and edited instead of overwritten.
     Raises what `edit` raises and leaves the file alone then.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     with _locked(path):
         for _ in range(_ATTEMPTS):
             text, version = _read(path)
@@ -58,6 +58,13 @@ def undrifted(path: Path, text: str) -> tuple[str, ...]:
         f"{path.name} was edited by hand and would change by rewriting it; a copy is in {backup.name}",
         hint="put entries between lines that hold only §, each once, then try again",
     )
+
+
+def _make_private(folder: Path) -> None:
+    # `parents=True` would give the folders between the umask's mode
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager
