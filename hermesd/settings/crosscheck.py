@@ -28,19 +28,18 @@ class CrossCheck:
     bots: list[tuple[BotSettings, MapNode, str]]
 
     def everything(
-        self, found: list[FoundRoute], values: FileSettings | None, profiles: Collection[str] | None
+        self, found: list[FoundRoute], values: FileSettings, profiles: Collection[str] | None
     ) -> list[FoundRoute]:
         """Add every problem; returns the routes in use."""
         self._repeated_bots()
         self._shared_secrets()
-        for settings, node, key in self.bots:
-            self.problems += self._access(settings, node, key)
+        for index, node in enumerate(self._written_bots()):
+            self.problems += self._access(node, f"bots[{index}]")
         self._routed_bots(found)
         if profiles is not None:
             self._profiles(found, values, profiles)
-        if values is not None:
-            self._roles(found, values)
-            self._triggers(values)
+        self._roles(found, values)
+        self._triggers(values)
         return [item for item in found if item.enabled]
 
     # --- bots ------------------------------------------------------------------------------------------------------
@@ -67,20 +66,17 @@ class CrossCheck:
                         message = f"the bot at line {first.line} has the same {name} ({ref})"
                         self._add(place, key_path(key, name), message, "each bot has a token of its own")
 
-    def _access(self, settings: BotSettings, node: MapNode, key: str) -> Iterator[Problem]:
-        access = node.get("access")
-        if not isinstance(access, MapNode):
-            return
+    def _access(self, node: Node, key: str) -> Iterator[Problem]:
+        access = node.get("access") if isinstance(node, MapNode) else None
         for name in ("allow", "admins"):
-            block, ids = access.get(name), getattr(settings.access, name)
-            if not isinstance(block, ListNode) or isinstance(ids, str):
-                continue
-            for index, (user, item) in enumerate(zip(ids, block, strict=False)):
+            block = access.get(name) if isinstance(access, MapNode) else None
+            for index, item in enumerate(block if isinstance(block, ListNode) else ()):
+                user = item.text.strip().lower() if isinstance(item, Scalar) else "other"
                 path = f"{key}.access.{name}[{index}]"
-                if user.lower() in _EVERYONE:
+                if user in _EVERYONE:
                     hint = "write `allow: everyone`, without a list" if name == "allow" else "name the people"
                     yield Problem(self.file, item.line, item.column, path, "not the id of a person", hint)
-                elif user.startswith("@") or not user.strip():
+                elif user.startswith("@") or not user:
                     hint = "names change hands, ids do not; /whoami shows the id"
                     yield Problem(self.file, item.line, item.column, path, "not the id of a person", hint)
 
@@ -117,20 +113,22 @@ class CrossCheck:
             message = f"no bot of platform {platform} is configured, so its routes are not used"
             self._add_at(item.line, item.column, item.key, message, level="warning")
 
-    def _written_platforms(self) -> Iterator[Scalar]:
+    def _written_bots(self) -> list[Node]:
         bots = self.root.get("bots")
-        for item in bots if isinstance(bots, ListNode) else ():
+        return list(bots) if isinstance(bots, ListNode) else []
+
+    def _written_platforms(self) -> Iterator[Scalar]:
+        for item in self._written_bots():
             platform = item.get("platform") if isinstance(item, MapNode) else None
             if isinstance(platform, Scalar):
                 yield platform
 
     def _unreadable_bots(self) -> bool:
-        bots = self.root.get("bots")
-        return isinstance(bots, ListNode) and len(self.bots) < len(bots)
+        return len(self.bots) < len(self._written_bots())
 
     # --- names -----------------------------------------------------------------------------------------------------
 
-    def _profiles(self, found: list[FoundRoute], values: FileSettings | None, profiles: Collection[str]) -> None:
+    def _profiles(self, found: list[FoundRoute], values: FileSettings, profiles: Collection[str]) -> None:
         hints: dict[str, str] = {}
 
         def hint(name: str) -> str:
@@ -144,8 +142,6 @@ class CrossCheck:
             if name not in profiles:
                 line, column = (spot.line, spot.column) if spot is not None else (item.line, item.column)
                 self._add_at(line, column, item.key, f"there is no profile {shown(name)!r}", hint(name))
-        if values is None:
-            return
         if values.default_profile is not None and values.default_profile not in profiles:
             spot_ = self.root.get("default_profile")
             line, column = (spot_.line, spot_.column) if spot_ is not None else (self.root.line, self.root.column)

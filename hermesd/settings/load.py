@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hermesd.errors import ConfigError, Problem
 from hermesd.ports import AdapterPlugin, BotSettings
@@ -127,14 +127,13 @@ class _Reading:
         self._bots()
         forms = RouteForms(self.file, self.problems)
         found = list(forms.routes(self.root, self._platforms()))
-        if values is not None:
-            values = values.model_copy(update={"profiles_dir": self.env.state / values.profiles_dir})
-            if profiles is None:
-                profiles = self._existing(values.profiles_dir)
+        values = values.model_copy(update={"profiles_dir": self.env.state / values.profiles_dir})
+        if profiles is None:
+            profiles = self._existing(values.profiles_dir)
         check = crosscheck.CrossCheck(self.file, self.root, self.problems, set(self.plugins), self.bots)
         used = check.everything(found, values, profiles)
-        table = self._table(used, values.default_profile if values is not None else None)
-        if values is None or table is None:
+        table = self._table(used, values.default_profile)
+        if table is None:
             return None
         fields = {name: getattr(values, name) for name in FileSettings.model_fields}
         return Settings(**fields, bots=tuple(bot for bot, _, _ in self.bots), routes=table, digest=digest)
@@ -148,13 +147,17 @@ class _Reading:
             if name.text not in known and name.text not in self._platforms():
                 self.problems.append(unknown_key(self.file, name, "", known))
 
-    def _values(self) -> FileSettings | None:
-        # a section whose lines are all comments is an empty section
-        empty = [key for key in SECTIONS if (node := self.root.get(key)) is not None and _nothing(node)]
-        node = self.root.only([key for key in FileSettings.model_fields if key not in empty])
-        values, problems = validate(FileSettings, node, file=self.file)
-        self.problems += problems
-        return values
+    def _values(self) -> FileSettings:
+        """Key by key, so that a wrong one hides nothing; it then has its default, and its problem refuses the file."""
+        values: dict[str, Any] = {}
+        for key in FileSettings.model_fields:
+            node = self.root.get(key)
+            if node is not None and not (key in SECTIONS and _nothing(node)):
+                value, problems = validate(FileSettings, self.root.only([key]), file=self.file)
+                self.problems += problems
+                if value is not None:
+                    values[key] = getattr(value, key)
+        return FileSettings.model_construct(**values)
 
     def _bots(self) -> None:
         node = self.root.get("bots")

@@ -56,10 +56,12 @@ def validate(
         return None, problems + _explained(error.errors(include_input=False), model, node, file, key, problems)
     except HermesdError as error:
         return None, [*problems, Problem(file, node.line, node.column, key, error.message, error.hint)]
-    problems += (
+    known = {(problem.line, problem.column) for problem in problems}
+    problems += [
         Problem(file, spot.line, spot.column, _joined_path(key, trail), message, hint)
         for spot, trail, message, hint in _coerced(node, value, ())
-    )
+        if (spot.line, spot.column) not in known
+    ]
     return (None if problems else value), problems
 
 
@@ -226,8 +228,6 @@ def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> FieldInfo | No
         found = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
         if found:
             info, models = found[0], [inner for f in found for inner in _models(f.annotation)]
-        elif part == loc[-1] and isinstance(part, str):
-            return None
     return info
 
 
