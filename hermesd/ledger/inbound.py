@@ -1,10 +1,10 @@
 """What arrived: stored before it is acknowledged, remembered for de-duplication, decided once.
 
 received ──> queued        a turn was made of it
-        ├──> answered      it was a command
-        ├──> refused       somebody was told why not
-        ├──> ignored       nobody needed to be told (reason says why)
-        └──> quarantined   it could not be read; kept as it is
+    ├──────> answered      it was a command
+    ├──────> refused       somebody was told why not
+    ├──────> ignored       nobody needed to be told (reason says why)
+    └──────> quarantined   it could not be read; kept as it is
 """
 
 import json
