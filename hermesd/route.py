@@ -24,8 +24,8 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 #: chats that moved: (bot, old chat id) -> new chat id
 Aliases = Mapping[tuple[AdapterKey, str], str]
-#: what a message offers, in the order of FIELDS
-_Probe = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+#: what a route names or a message offers, in the order of FIELDS
+Key = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Route:
     where: str = ""
 
     @property
-    def key(self) -> _Probe:
+    def key(self) -> Key:
         """What it matches; two routes with one key are ambiguous."""
         return (self.platform, self.bot, self.guild, self.chat, self.thread, self.user)
 
@@ -90,7 +90,7 @@ class _Step:
     mask: tuple[int, ...]
     #: compares the chat with the message's parent chat
     parent: bool
-    take: Callable[[_Probe], Any]
+    take: Callable[[Key], Any]
     #: key -> (profile, role, name, where); exact tuples of strings, which the garbage collector does not visit
     rows: Mapping[Any, tuple[str, str | None, str, str]]
 
@@ -266,7 +266,7 @@ def _ordered(masks: Mapping[tuple[int, ...], Mapping[Any, tuple[str, str | None,
 
 def _probes(
     address: Address, user: str | None, chat: str, thread: str | None, aliases: Aliases | None
-) -> tuple[_Probe, ...]:
+) -> tuple[Key, ...]:
     platform, bot, guild = address.adapter.platform, address.adapter.bot_id, address.guild
     first = (platform, bot, guild, chat, thread, user)
     if not aliases:
@@ -278,9 +278,7 @@ def _probes(
     return (first, *((platform, bot, guild, other, thread, user) for other in others if other != chat))
 
 
-def _parent_probes(
-    address: Address, user: str | None, parent: str | None, aliases: Aliases | None
-) -> tuple[_Probe, ...]:
+def _parent_probes(address: Address, user: str | None, parent: str | None, aliases: Aliases | None) -> tuple[Key, ...]:
     if parent is None or parent == address.chat_id:
         return ()
     # where a thread is a chat of its own, `parent: {thread: …}` names that chat as the thread
@@ -293,7 +291,7 @@ def _routed(route: Route, step: _Step) -> Resolution:
     return Resolution(route, route.profile, route.role, f"route {route.label}{where}, by {step.words}")
 
 
-def _missed(step: _Step, probes: tuple[_Probe, ...]) -> str:
+def _missed(step: _Step, probes: tuple[Key, ...]) -> str:
     if not probes:
         return "the place has no parent chat"
     absent = [FIELDS[i] for i in step.mask if probes[0][i] is None]

@@ -14,7 +14,7 @@ from yaml.events import (
 
 from hermesd.address import Address
 from hermesd.errors import UserError
-from hermesd.route import name_text, part_text, platform_key, quoted, route_lines
+from hermesd.route import Key, name_text, part_text, platform_key, quoted, route_lines
 from hermesd.settings.crosscheck import PLATFORMS
 from hermesd.settings.document import ListNode, MapNode, Node, Scalar, events, parse
 from hermesd.settings.routes import ANY, FoundRoute, RouteForms
@@ -303,8 +303,15 @@ def _as_wished(before: str, after: str, wish: _Wish) -> bool:
     changed = {key for key in now if was.get(key) != now[key]}
     there = {(found.route.key, found.enabled) for found in _found(new.root) if wish.same(found)}
     # a discord pair stands for two routes: guild and channel, channel and thread
-    pairs = {key for key in changed - there if now[key][0] == wish.profile and key[0][2] is not None}
-    return changed - pairs <= there and any(now[key][0] == wish.profile for key in there)
+    twins = {(_twin(key), enabled) for key, enabled in there}
+    return changed <= there | twins and any(now[key][0] == wish.profile for key in there)
+
+
+def _twin(key: Key) -> Key | None:
+    platform, bot, guild, chat, thread, user = key
+    if guild is None:
+        return (platform, bot, chat, thread, None, user)
+    return (platform, bot, None, guild, chat, user) if thread is None else None
 
 
 def _empty(node: Node) -> bool:

@@ -15,7 +15,7 @@ _PLAIN_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _TEXT = re.compile(r"[A-Za-z/_$@*][A-Za-z0-9_./${}:@ *-]*")
 _WHOLE = re.compile(r"-?[0-9]+")
 _FRACTION = re.compile(r"-?[0-9]+\.[0-9]+")
-_BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n"})
+_BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off"})
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
 #: everything some YAML reader takes for a number in another spelling
 _ODD_NUMBER = re.compile(
@@ -43,7 +43,7 @@ def meaning(scalar: Scalar) -> Value:
     if text in _PLAIN_WORDS:
         return _PLAIN_WORDS[text]
     if text.lower() in _BOOLEANS:
-        meant = "true" if text.lower() in ("true", "yes", "on", "y") else "false"
+        meant = "true" if text.lower() in ("true", "yes", "on") else "false"
         raise Unclear("a boolean is written `true` or `false`", f'write {meant}, or "{text}" in quotes if it is text')
     if text.lower() == "null":
         raise Unclear("nothing is written `null`", "write null, or put it in quotes if it is text")
