@@ -10,11 +10,8 @@ from hermesd.cli import audit, check, doctor, init, pairing, profiles, routes, r
 from hermesd.cli.place import JsonOption
 from hermesd.errors import HermesdError
 
-ABOUT = """One daemon, many chat bots: every conversation reaches its own profile, and nothing is lost.
-
-Exit codes: 0 done, 1 it failed or something named will not work, 2 wrong usage,
-69 the daemon is not running, 78 the configuration is refused.
-"""
+ABOUT = "One daemon, many chat bots: every conversation reaches its own profile, and nothing is lost."
+CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 not running, 78 file refused."
 
 
 def version(json: JsonOption = False) -> None:
@@ -61,7 +58,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Command]]] = {
 
 def build() -> typer.Typer:
     """Every command and group, under the names of the documentation."""
-    app = typer.Typer(name="hermesd", help=ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(name="hermesd", help=ABOUT, epilog=CODES, no_args_is_help=True, pretty_exceptions_enable=False)
     for name, command in COMMANDS.items():
         app.command(name)(command)
     for name, (about, commands) in GROUPS.items():

@@ -32,17 +32,18 @@ def tail(
         show.data(rows)
         return
     show.table(
-        ("id", "when", "kind", "actor", "subject", "target", "rule"),
-        (
-            (
-                row.get("id"),
-                show.moment(row.get("at")),
-                *(row.get(name) for name in ("kind", "actor", "subject", "target", "rule")),
-            )
-            for row in rows
-        ),
-        empty="no decisions yet",
+        ("id", "when", "kind", "decision"),
+        ((row.get("id"), show.short_moment(row.get("at")), row.get("kind"), sentence(row)) for row in rows),
+        fold=("decision",),
+        empty="no decisions yet" if kind is None else f"no decisions of the kind {kind} yet",
     )
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """Who, about what, towards what, by which rule: `telegram/main:111: telegram/main:-100:6 → career`."""
+    actor, subject, target, rule = (str(row.get(name) or "") for name in ("actor", "subject", "target", "rule"))
+    about = f"{actor}: {subject}" if subject and subject != actor else actor
+    return about + (f" → {target}" if target else "") + (f" ({rule})" if rule else "")
 
 
 def verify(config: ConfigOption = None, state: StateOption = None, json: JsonOption = False) -> None:

@@ -22,7 +22,7 @@ def check(config: ConfigOption = None, state: StateOption = None, json: JsonOpti
 
     place = find(config, state)
     reading = offline.read(place)
-    problems = (*reading.problems, *reading.profile_problems)
+    problems = reading.everything
     code = show.EXIT_CONFIG if reading.refused else show.EXIT_FAILED if problems else 0
     if json:
         show.data({"config": str(place.config), "exit": code, "problems": [asdict(problem) for problem in problems]})
@@ -33,18 +33,16 @@ def check(config: ConfigOption = None, state: StateOption = None, json: JsonOpti
 
 
 def _list(problems: Iterable[Problem]) -> None:
-    console = show.screen()
-    for file, found in groupby(sorted(problems), key=lambda problem: problem.file):
-        console.print(Text(escape(file), style="bold"))
+    for file, found in groupby(problems, key=lambda problem: problem.file):
+        show.line(file, style="bold")
         for problem in found:
             place = f"{problem.line}:{problem.column}" if problem.line else "–"
             mark = Text("error  ", style="red") if problem.level == "error" else Text("warning", style="yellow")
             key = Text(f"{escape(problem.key)}: ", style="cyan") if problem.key else Text("")
-            console.print(
-                Text(f"  {place:>8}  ", style="dim") + mark + Text("  ") + key + Text(escape(problem.message))
-            )
+            lead = Text(f"  {place:>8}  ", style="dim") + mark + Text("  ")
+            show.line(key + Text(escape(problem.message)), lead=lead)
             if problem.hint:
-                console.print(Text(" " * 21) + Text("→ ", style="cyan") + Text(escape(problem.hint)))
+                show.line(problem.hint, lead=Text(" " * len(lead)) + Text("→ ", style="cyan"))
 
 
 def _verdict(file: str, code: int, count: int) -> None:

@@ -4,11 +4,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
-from rich.text import Text
 
 from hermesd.cli import show
 from hermesd.cli.place import ConfigOption, JsonOption, StateOption, find
-from hermesd.plain import escape
 
 if TYPE_CHECKING:  # the ports bring pydantic with them
     from hermesd.ports import Finding
@@ -31,10 +29,9 @@ def doctor(config: ConfigOption = None, state: StateOption = None, json: JsonOpt
 
 
 def _print(about: str, findings: "list[Finding]") -> None:
-    console = show.screen()
-    console.print(Text(escape(about), style="bold"))
+    show.line(about, style="bold")
     for finding in findings:
         mark, style = _MARKS[finding.level]
-        console.print(Text(f"  {mark} ", style=style) + Text(escape(finding.what)))
+        show.line(finding.what, lead=f"  {mark} ", lead_style=style)
         if finding.fix:
-            console.print(Text("    → ", style="cyan") + Text(escape(finding.fix)))
+            show.line(finding.fix, lead="    → ", lead_style="cyan")

@@ -7,10 +7,11 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from hermesd.cli import offline, probe
+from hermesd.cli import offline, probe, show
 from hermesd.cli.place import Place
 from hermesd.errors import HermesdError
 from hermesd.ports import Finding
@@ -24,12 +25,28 @@ ENOUGH_SPACE = 512 * 1024 * 1024
 
 def everything(place: Place) -> list[tuple[str, list[Finding]]]:
     """Every finding, by what it is about. Bots are asked through the running daemon, or directly when there is none."""
-    groups = [("machine", list(machine(place.state))), ("configuration", list(configuration(place)))]
-    if place.alive():
-        answer = place.ask("doctor", timeout=60.0)
-        return groups + [(bot["bot"], [Finding(**finding) for finding in bot["findings"]]) for bot in answer]
+    alive = place.alive()
+    groups = [
+        ("machine", list(machine(place.state))),
+        ("configuration", list(configuration(place))),
+    ]
+    if alive:
+        return [*groups, *running(place.ask("bots"), place.ask("doctor", timeout=60.0))]
     hint = "start it with `hermesd run`"
     return [*groups, ("daemon", [Finding("warning", "hermesd is not running", hint)]), *bots(place)]
+
+
+def running(states: list[dict[str, Any]], answers: list[dict[str, Any]]) -> list[tuple[str, list[Finding]]]:
+    """What the daemon knows of each bot's connection, before what its platform says. Pure."""
+    findings = {answer["bot"]: [Finding(**finding) for finding in answer["findings"]] for answer in answers}
+    return [(bot["key"], [*_connection(bot), *findings.get(bot["key"], [])]) for bot in states]
+
+
+def _connection(bot: Mapping[str, Any]) -> Iterator[Finding]:
+    if bot["state"] == "starting":
+        yield Finding("warning", "it is still starting", "ask again in a moment")
+    elif bot["state"] != "up":
+        yield Finding("error", f"{bot['state']}: {bot['detail'] or 'no reason was given'}", bot["fix"])
 
 
 def bots(place: Place) -> list[tuple[str, list[Finding]]]:
@@ -80,7 +97,7 @@ def privacy(state: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(state).free
     level, fix = ("ok", "") if free > ENOUGH_SPACE else ("error", "free some: a full disk pauses the intake")
     yield Finding("ok" if level == "ok" else "error", f"{free // (1024 * 1024)} MB free for {state}", fix)
-    for path in (state, *sorted(state.glob("*.db*")), state / "control.sock", *sorted(state.glob("profiles/*/.env"))):
+    for path in (state, *sorted(state.glob("*.db*")), state / "control.sock"):
         if not path.exists():
             continue
         found = path.stat()
@@ -92,14 +109,14 @@ def privacy(state: Path) -> Iterator[Finding]:
 
 
 def configuration(place: Place) -> Iterator[Finding]:
-    """Everything `hermesd check` finds, keys of models included."""
+    """Everything `hermesd check` finds, keys of models included; the tokens of bots are looked at with the bots."""
     try:
         reading = offline.read(place)
     except HermesdError as error:
         yield Finding("error", error.message, error.hint)
         return
-    for problem in (*reading.problems, *reading.profile_problems):
-        where = f"{problem.file}:{problem.line}" if problem.line else problem.file
-        yield Finding(problem.level, f"{where}: {problem.key} {problem.message}", problem.hint)
-    if not reading.problems and not reading.profile_problems:
+    problems = (*reading.problems, *reading.profile_problems)
+    for problem in problems:
+        yield Finding(problem.level, show.trouble(problem), problem.hint)
+    if not problems:
         yield Finding("ok", f"{place.config} and {len(reading.profiles)} profiles are good")

@@ -1,14 +1,16 @@
 """What can be said without a running daemon: from the configuration file and the profile homes alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hermesd.adapter import loading
 from hermesd.address import Address
+from hermesd.agent.factory import REHEARSAL
 from hermesd.agent.settings import ModelSettings
+from hermesd.cli import missing, show
 from hermesd.cli.place import Place
-from hermesd.errors import Problem, SecretUnavailable, UserError
+from hermesd.errors import Problem, UserError
 from hermesd.profile.home import survey
 from hermesd.profile.load import Blueprint, load
 from hermesd.settings import Environment, Loaded, Settings
@@ -23,6 +25,8 @@ class Reading:
     settings: Settings | None
     #: of the configuration file
     problems: tuple[Problem, ...]
+    #: of its bots: tokens that are referred to and not there
+    secret_problems: tuple[Problem, ...]
     #: by name
     profiles: tuple[Blueprint, ...]
     #: of the profiles: each keeps only itself from running
@@ -33,15 +37,22 @@ class Reading:
         """Whether the daemon would not start with this file."""
         return self.settings is None or any(problem.level == "error" for problem in self.problems)
 
+    @property
+    def everything(self) -> tuple[Problem, ...]:
+        """All problems: the file's own first."""
+        return (*sorted((*self.problems, *self.secret_problems)), *sorted(self.profile_problems))
+
 
 def read(place: Place) -> Reading:
     """Load the configuration and look at every profile. Raises OperatorError for an adapter that cannot be loaded."""
     loaded = _load(place)
-    folder = place.state / (loaded.settings.profiles_dir if loaded.settings is not None else Path("profiles"))
-    homes, problems = survey(folder)
+    known = loaded.settings
+    homes, problems = survey(place.state / (known.profiles_dir if known is not None else Path("profiles")))
     blueprints = tuple(load(home, ModelSettings.model_validate) for home in homes)
     found = (*problems, *(problem for blueprint in blueprints for problem in faults(blueprint)))
-    return Reading(loaded.settings, tuple(sorted(loaded.problems)), blueprints, tuple(sorted(found)))
+    secret = place.environment.secrets(place.config).read
+    absent = tuple(missing.of_bots(known, place.config, secret)) if known is not None else ()
+    return Reading(known, loaded.problems, absent, blueprints, found)
 
 
 def _load(place: Place) -> Loaded:
@@ -52,18 +63,7 @@ def _load(place: Place) -> Loaded:
 
 def faults(blueprint: Blueprint) -> tuple[Problem, ...]:
     """What is wrong with one profile, a missing model key included."""
-    model = blueprint.settings.model if blueprint.settings is not None else None
-    if not isinstance(model, ModelSettings):
-        return blueprint.problems
-    missing = []
-    for candidate in (model, *model.fallback):
-        try:
-            candidate.key(blueprint.secrets)
-            candidate.address(blueprint.secrets)
-        except SecretUnavailable as error:
-            place = Problem(str(blueprint.home.config), 0, 0, "model", error.message, error.hint, "warning")
-            missing.append(place)
-    return (*blueprint.problems, *missing)
+    return (*blueprint.problems, *missing.of_profile(blueprint))
 
 
 def settings(place: Place) -> Settings:
@@ -103,7 +103,7 @@ def profile(place: Place, name: str) -> dict[str, Any]:
                 "workspace": str(blueprint.home.workspace),
                 "toolsets": blueprint.settings.toolsets if blueprint.settings is not None else None,
                 "secrets": sorted(blueprint.secrets),
-                "not used here": list(blueprint.notes),
+                "notes": list(blueprint.notes),
             }
     raise UserError(f"there is no profile {name!r}", hint="`hermesd profiles list` shows them")
 
@@ -114,7 +114,19 @@ def _row(blueprint: Blueprint) -> dict[str, Any]:
     return {
         "name": blueprint.home.name,
         "state": "broken" if blueprint.settings is None else "ok",
-        "model": model.label if isinstance(model, ModelSettings) else "rehearsal",
+        "model": _label(model) if blueprint.settings is not None else "",
         "home": str(blueprint.home.path),
-        "reason": found[0].message if found else "",
+        "reason": _reason(found[0], blueprint.home.path) if found else "",
     }
+
+
+def _label(model: object) -> str:
+    return model.label if isinstance(model, ModelSettings) else REHEARSAL.label
+
+
+def _reason(problem: Problem, home: Path) -> str:
+    """`config.yaml:1:19: model: …`: the place within the home, which is said beside it."""
+    file = Path(problem.file)
+    return show.trouble(
+        replace(problem, file=str(file.relative_to(home)) if file.is_relative_to(home) else problem.file)
+    )

@@ -24,11 +24,12 @@ def list_(config: ConfigOption = None, state: StateOption = None, json: JsonOpti
                 row.get("key"),
                 row.get("user_id"),
                 row.get("user_name"),
-                show.moment(row.get("created_at")),
-                show.moment(row.get("expires_at")),
+                show.short_moment(row.get("created_at")),
+                show.short_moment(row.get("expires_at")),
             )
             for row in answer
         ),
+        fold=("name",),
         empty="nobody waits",
     )
 

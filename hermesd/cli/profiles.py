@@ -1,10 +1,10 @@
 """`hermesd profiles`: who can answer, and with what."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hermesd.cli import show
+from hermesd.cli import show, status
 from hermesd.cli.place import ConfigOption, JsonOption, StateOption, find
 
 
@@ -23,6 +23,8 @@ def list_(config: ConfigOption = None, state: StateOption = None, json: JsonOpti
     show.table(
         ("profile", "state", "model", "home", "reason"),
         ((row.get("name"), row.get("state"), row.get("model"), row.get("home"), row.get("reason")) for row in rows),
+        fold=("model", "home", "reason"),
+        optional=("home", "reason"),
         empty="no profiles yet: make one below profiles/ in the state directory",
     )
 
@@ -33,9 +35,10 @@ def show_(
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one profile: home, model, memory, sessions. Never a secret."""
+    """Show one profile: home, workspace, model, the names of its secrets. Never a secret."""
     place = find(config, state)
     if place.alive():
+        status.known(place, name)
         answer = place.ask("profile", name=name)
     else:
         from hermesd.cli.offline import profile
@@ -45,10 +48,12 @@ def show_(
         show.data(answer)
         return
     show.line(name, style="bold")
-    show.pairs((key.replace("_", " "), _cell(value)) for key, value in answer.items() if key != "name")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
-    return value
+    tools = "all" if answer.get("toolsets") is None else answer["toolsets"]
+    show.pairs(
+        (
+            *((key, answer[key]) for key in ("state", "reason", "model", "home", "workspace") if answer.get(key)),
+            ("toolsets", tools),
+            ("secrets", answer.get("secrets")),
+            *((("not used", answer["notes"]),) if answer.get("notes") else ()),
+        )
+    )

@@ -27,7 +27,9 @@ def list_(
     show.table(
         ("match", "profile", "role", "written at"),
         ((row.get("match"), row.get("profile"), row.get("role"), row.get("where")) for row in rows),
-        empty="no routes: every conversation goes to the default profile",
+        fold=("match", "written at"),
+        optional=("role",),
+        empty="no routes: every conversation goes to `default_profile`",
     )
 
 

@@ -1,5 +1,6 @@
 """`hermesd status`, `bots`, `sessions`: what the running daemon is doing."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -7,7 +8,8 @@ import typer
 from rich.text import Text
 
 from hermesd.cli import show
-from hermesd.cli.place import ConfigOption, JsonOption, LimitOption, StateOption, find
+from hermesd.cli.place import ConfigOption, JsonOption, LimitOption, Place, StateOption, find
+from hermesd.errors import UserError
 
 #: a bot in one of these states is not to be counted on
 _SICK = ("degraded", "conflict", "unauthorized")
@@ -29,6 +31,7 @@ def status(
         show.data(answer)
         return
     _overview(answer)
+    show.line("")
     _bots(answer.get("bots", []))
     _remarks(answer)
 
@@ -50,7 +53,9 @@ def sessions(
     json: JsonOption = False,
 ) -> None:
     """List a profile's conversations, the newest first."""
-    answer = find(config, state).ask("sessions", profile=profile, limit=limit)
+    place = find(config, state)
+    known(place, profile)
+    answer = place.ask("sessions", profile=profile, limit=limit)
     if json:
         show.data(answer)
         return
@@ -61,13 +66,23 @@ def sessions(
                 row.get("id"),
                 row.get("title"),
                 row.get("exchanges"),
-                show.moment(row.get("updated_at")),
+                show.short_moment(row.get("updated_at")),
                 Text("closed" if row.get("closed_at") else "open", style="dim"),
             )
             for row in answer
         ),
+        fold=("title",),
         empty=f"no sessions of {profile} yet",
     )
+
+
+def known(place: Place, profile: str) -> None:
+    """Raises UserError, with the likely name, when the running daemon has no such profile."""
+    names = [row["name"] for row in place.ask("profiles")]
+    if profile not in names:
+        near = difflib.get_close_matches(profile, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+        raise UserError(f"there is no profile {profile!r}", hint=hint)
 
 
 def is_healthy(answer: Mapping[str, Any]) -> bool:
@@ -105,9 +120,17 @@ def _bots(rows: list[Mapping[str, Any]]) -> None:
     show.table(
         ("bot", "state", "since", "restarts", "detail"),
         (
-            (row.get("key"), row.get("state"), show.moment(row.get("since")), row.get("restarts"), row.get("detail"))
+            (
+                row.get("key"),
+                row.get("state"),
+                show.short_moment(row.get("since")),
+                row.get("restarts"),
+                row.get("detail"),
+            )
             for row in rows
         ),
+        fold=("detail",),
+        optional=("restarts", "detail"),
         empty="no bots: add one under `bots:` in the configuration, or run `hermesd init`",
     )
     for row in rows:
@@ -125,12 +148,13 @@ def _remarks(answer: Mapping[str, Any]) -> None:
         said = f"paused: {pause.get('scope')} by {pause.get('by')} since {show.moment(pause.get('at'))}{note}"
         show.line(said, lead="‖ ", lead_style="yellow")
     reload = answer.get("last_reload") or {}
-    if reload.get("result") == "rejected":
-        show.line(f"the last reload ({show.moment(reload.get('at'))}) was rejected:", lead="! ", lead_style="yellow")
-        for reason in reload.get("rejected", []):
-            show.line(f"  {reason}")
+    if reload.get("rejected"):
+        what = "was rejected" if reload.get("result") == "rejected" else "left something out"
+        show.line(f"the last reload ({show.moment(reload.get('at'))}) {what}:", lead="! ", lead_style="yellow")
+        for reason in reload["rejected"]:
+            show.line(reason, lead="    ")
     for waiting in reload.get("needs_restart", []):
-        show.line(f"takes effect after a restart: {waiting}", lead="! ", lead_style="yellow")
+        show.line(waiting, lead="↻ ", lead_style="yellow")
 
 
 def _counts(values: Mapping[str, Any], *names: str) -> str:

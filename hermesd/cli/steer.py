@@ -25,20 +25,23 @@ def pause(
     if json:
         show.data(answer)
     else:
-        before = "" if answer.get("changed", True) else " (it was paused already)"
-        show.done(f"paused {answer.get('scope', scope)}{before}; messages are kept until `hermesd resume {scope}`")
+        scope, before = answer.get("scope", scope), "" if answer.get("changed", True) else " (it was paused already)"
+        show.done(f"paused {scope}{before}; messages are kept until `hermesd resume {scope}`")
 
 
 def resume(
     scope: ScopeArgument = "all", config: ConfigOption = None, state: StateOption = None, json: JsonOption = False
 ) -> None:
     """Answer again, the kept messages first."""
-    answer = find(config, state).ask("resume", scope=scope)
+    place = find(config, state)
+    answer = place.ask("resume", scope=scope)
     if json:
         show.data(answer)
-    else:
-        before = "" if answer.get("changed", True) else " (it was not paused)"
-        show.done(f"resumed {answer.get('scope', scope)}{before}")
+        return
+    before = "" if answer.get("changed", True) else " (it was not paused)"
+    show.done(f"resumed {answer.get('scope', scope)}{before}")
+    for pause in place.ask("status").get("paused", []):
+        show.line(f"still paused: {pause.get('scope')}", lead="‖ ", lead_style="yellow")
 
 
 def reload(config: ConfigOption = None, state: StateOption = None, json: JsonOption = False) -> None:
@@ -62,5 +65,4 @@ def _report(report: dict[str, Any]) -> None:
         show.done(f"reloaded: epoch {report.get('epoch', '?')}")
     for name, lead in (("applied", "+"), ("needs_restart", "↻"), ("rejected", "✗")):
         for change in report.get(name, []):
-            suffix = " (takes effect after a restart)" if name == "needs_restart" else ""
-            show.line(f"{change}{suffix}", lead=f"  {lead} ")
+            show.line(change, lead=f"  {lead} ")

@@ -211,7 +211,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/red]\n✓ forged\u202egpj"
 async def test_foreign_text_cannot_paint_the_terminal(tmp_path: Path) -> None:
     """Titles and names full of terminal codes, markup and line breaks stay one harmless cell, in JSON as well."""
     rows = [{"id": "s1", "title": HOSTILE, "exchanges": 1, "updated_at": 1_700_000_000.0, "closed_at": None}]
-    async with daemon(tmp_path, sessions=rows):
+    async with daemon(tmp_path, sessions=rows, profiles=[{"name": "career"}]):
         table = await hermesd("sessions", "career", "--state", str(tmp_path))
         data = await hermesd("sessions", "career", "--json", "--state", str(tmp_path))
     for text in (table.out, data.out):
@@ -235,7 +235,10 @@ async def test_routes_and_explain_ask_the_running_daemon(tmp_path: Path) -> None
 
 async def test_profiles_ask_the_running_daemon(tmp_path: Path) -> None:
     """Broken profiles stand beside the good ones with their reason; one profile is shown without a secret's value."""
-    rows = [{"name": "qa", "state": "broken", "model": "", "reason": "no such provider"}]
+    rows = [
+        {"name": "qa", "state": "broken", "model": "", "reason": "no such provider"},
+        {"name": "career", "state": "ok", "model": "openai:gpt-x", "reason": ""},
+    ]
     one = {"name": "career", "home": "/h", "model": "openai:gpt-x", "secrets": ["OPENAI_API_KEY"], "toolsets": None}
     async with daemon(tmp_path, profiles=rows, profile=one) as heard:
         listed = await hermesd("profiles", "list", "--state", str(tmp_path))
