@@ -33,7 +33,7 @@ class _Gate:
     owned: bool = False
     #: off the queue and in its owner's hand until the attempt has ended
     hand: Delivery | None = None
-    #: where the hand's row belongs now, when its chat got a new id meanwhile
+    #: where all of it belongs once the attempt has ended: its chat got a new id meanwhile
     moved_to: str | None = None
     #: monotonic seconds; nothing goes out before
     not_before: float = 0.0
@@ -184,11 +184,9 @@ class Outbox:
         gate = self._gates.get((key, old_chat))
         if gate is None:
             return
-        rows = [replace(row, address=row.address.in_chat(new_chat)) for row in gate.queue]
-        gate.queue.clear()
-        if gate.hand is not None:
-            gate.moved_to = new_chat
-        self.add(rows)
+        gate.moved_to = new_chat
+        if gate.hand is None:
+            self._hand_over(key, gate)
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +238,8 @@ class Outbox:
             with anyio.CancelScope(shield=True):
                 await self._attempt(bucket, gate, row, adapter)
         finally:
-            gate.hand, gate.moved_to = None, None
+            gate.hand = None
+            self._hand_over(bucket[0], gate)
             self._in_flight -= 1
             if self._stopping and not self._in_flight:
                 self._quiet.set()
@@ -288,23 +287,24 @@ class Outbox:
         begun = await self._ledger.write(record)
         if following is not None and begun:
             begun_row = replace(following, state=DeliveryState.ATTEMPTING, attempts=following.attempts + 1)
-            self._return(bucket, gate, begun_row)
+            gate.queue.appendleft(begun_row)
 
     def _may_follow(self, bucket: Bucket, gate: _Gate) -> bool:
         bot = self._bots.get(bucket[0])
         ready = bool(gate.queue) and gate.queue[0].state is DeliveryState.PENDING
         return ready and bot is not None and bot.sendable and not self._stopping
 
-    def _return(self, bucket: Bucket, gate: _Gate, row: Delivery) -> None:
-        """Back to the head of its queue, wherever that is by now."""
-        if gate.moved_to is None:
-            gate.queue.appendleft(row)
+    def _hand_over(self, key: AdapterKey, gate: _Gate) -> None:
+        """To the front of the chat's new queue: it was there first."""
+        new_chat, gate.moved_to = gate.moved_to, None
+        if new_chat is None or not gate.queue:
             return
-        there = (bucket[0], gate.moved_to)
-        self._gates.setdefault(there, _Gate()).queue.appendleft(
-            replace(row, address=row.address.in_chat(gate.moved_to))
-        )
-        self._wake(there)
+        rows = [replace(row, address=row.address.in_chat(new_chat)) for row in gate.queue]
+        gate.queue.clear()
+        there = self._gates.setdefault((key, new_chat), _Gate())
+        there.queue.extendleft(reversed(rows))
+        there.not_before = max(there.not_before, gate.not_before)
+        self._wake((key, new_chat))
 
     async def _after_error(
         self, bucket: Bucket, gate: _Gate, row: Delivery, error: Exception, verdict: Verdict
@@ -328,7 +328,7 @@ class Outbox:
         gate.not_before = self._clock.monotonic() + verdict.wait
         if verdict.moved_to is not None:
             await self._follow(bucket, verdict.moved_to)
-        self._return(bucket, gate, again)
+        gate.queue.appendleft(again)
 
     async def _follow(self, bucket: Bucket, new_chat: str) -> None:
         key, old_chat = bucket
