@@ -19,12 +19,18 @@ async def profile(call: Call) -> Answer:
     if name is None:
         hint = "/whereami shows the line that routes this place."
         return Answer(f"No profile: {call.resolution.why}. Config epoch {epoch}.\n{hint}")
-    lines = [f"Profile: **{name}**", f"- why: {call.resolution.why}", f"- config epoch: {epoch}"]
+    lines = [f"Profile: **{name}**", f"- why: {_why(call)}", f"- config epoch: {epoch}"]
     if isinstance(call.profile, ProfileUnavailable):
         lines.append(f"- unavailable: {call.profile.message}")
     else:
         lines.append(f"- model: {call.profile.agent.label}")
     return Answer("\n".join(lines))
+
+
+def _why(call: Call) -> str:
+    # where the configuration lies is nobody's business but the operator's
+    route = call.resolution.route
+    return call.resolution.why if call.admin or route is None else f"route {route.label}"
 
 
 async def whoami(call: Call) -> Answer:
