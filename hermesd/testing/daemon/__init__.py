@@ -21,8 +21,9 @@ would be told.
 
 from hermesd.testing.daemon.chat import WebChat
 from hermesd.testing.daemon.installation import Installation
+from hermesd.testing.daemon.lookout import LookoutTool
 from hermesd.testing.daemon.notices import Notice, Notices
 from hermesd.testing.daemon.process import Process
 from hermesd.testing.daemon.running import Daemon
 
-__all__ = ["Daemon", "Installation", "Notice", "Notices", "Process", "WebChat"]
+__all__ = ["Daemon", "Installation", "LookoutTool", "Notice", "Notices", "Process", "WebChat"]

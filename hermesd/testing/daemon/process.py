@@ -46,17 +46,19 @@ class Process:
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env={**base, **env}, cwd=root,
                 )  # fmt: skip
             process = cls(child, state, log, notices)
+            failure: Exception | None = None
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(process._watch, name=f"watch {child.pid}")
                 try:
-                    with anyio.fail_after(GUARD):
-                        await notices.changed.until(lambda: bool(notices.ready) or process.code is not None)
-                    if not notices.ready:
-                        raise ChildProcessError(f"hermesd ended with {process.code}:\n{process.log}")
+                    await process._up()
                     yield process
+                except Exception as error:  # noqa: BLE001  # raised again below, outside the group, as itself
+                    failure = error
                 finally:
                     if process.code is None:
                         child.kill()
+            if failure is not None:
+                raise failure
 
     @property
     def pid(self) -> int:
@@ -100,6 +102,12 @@ class Process:
     async def chat(self) -> WebChat:
         """The first web chat."""
         return WebChat((await self.call("links"))[0])
+
+    async def _up(self) -> None:
+        with anyio.fail_after(GUARD):
+            await self.notices.changed.until(lambda: bool(self.notices.ready) or self.code is not None)
+        if not self.notices.ready:
+            raise ChildProcessError(f"hermesd ended with {self.code}:\n{self.log}")
 
     async def _watch(self) -> None:
         self.code = await self._child.wait()
