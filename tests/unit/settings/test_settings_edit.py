@@ -111,7 +111,20 @@ def test_line_breaks_and_the_byte_order_mark_stay() -> None:
     assert edited == '\ufeffa: 1\r\nroutes:\r\n  telegram:\r\n    \'1\': x\r\n    "-100": {"6": career}\r\n'
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: 1\na: 2", "- a", "", "routes: 5\n", "a: &x 1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "a: 1\na: 2",
+        "- a",
+        "",
+        "routes: 5\n",
+        "a: &x 1\n",
+        "a: 1\n...\n",
+        "{a: 1, routes: }",
+        "{routes: , b: 2}",
+    ],
+)
 def test_what_cannot_be_edited_is_refused_with_the_lines(text: str) -> None:
     """A broken or odd file is left alone, and the person gets the lines to paste."""
     with pytest.raises(UserError) as error:
