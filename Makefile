@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run init test check lint types contracts bench soak lock schema seed clean
+.PHONY: help run init test check lint types contracts bench soak lock schema clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -21,11 +21,12 @@ CODE := hermesd adapters tests
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/.installed seed ## install what is missing, seed .hermesd/ and start the daemon; prints the web chat's address
-	@exec $(PY) -m hermesd run --config $(CONFIG) --state $(STATE)
+run: $(VENV)/.installed ## install what is missing, seed .hermesd/ and start the daemon; prints the web chat's address
+	@exec $(PY) -m hermesd run --config $(CONFIG) --state $(STATE) --seed profiles
 
-init: $(VENV)/.installed seed ## connect a Telegram bot: asks for its token, tries it, writes .hermesd/hermesd.yaml
-	@exec $(PY) -m hermesd init --config $(STATE)/hermesd.yaml --state $(STATE)
+init: $(VENV)/.installed ## connect a Telegram bot: asks for its token, tries it, writes .hermesd/hermesd.yaml
+	@$(PY) -m hermesd init --config $(STATE)/hermesd.yaml --state $(STATE) --seed profiles
+	@echo "→ here: make run"
 
 test: $(VENV)/.dev lint types contracts ## everything: lint, types, contracts and the whole suite
 	$(PY) -m pytest -n $(WORKERS) -m "not kill and not browser"
@@ -63,22 +64,6 @@ LOCKING := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 clean: ## remove the environment and caches; .hermesd/ with your conversations stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find hermesd adapters tests -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# A sample profile is copied once, and never again: not over yours, and not after you deleted it.
-seed:
-	@mkdir -p -m 700 $(STATE) $(STATE)/profiles && touch $(STATE)/.seeded
-	@for home in profiles/*/; do \
-	    [ -d "$$home" ] || continue; name=$$(basename "$$home"); \
-	    grep -qx "$$name" $(STATE)/.seeded && continue; \
-	    if [ ! -e "$(STATE)/profiles/$$name" ]; then \
-	        rm -rf "$(STATE)/profiles/.$$name.new"; \
-	        cp -R "$$home" "$(STATE)/profiles/.$$name.new"; \
-	        chmod -R u+rwX,go-rwx "$(STATE)/profiles/.$$name.new"; \
-	        mv "$(STATE)/profiles/.$$name.new" "$(STATE)/profiles/$$name"; \
-	        echo "seeded the sample profile $$name"; \
-	    fi; \
-	    echo "$$name" >> $(STATE)/.seeded; \
-	done
 
 $(PY):
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \

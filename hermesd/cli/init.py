@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermesd.cli import show
-from hermesd.cli.place import ConfigOption, StateOption, find
+from hermesd.cli.place import ConfigOption, SeedOption, StateOption, find
+from hermesd.cli.seed import copied, first_profile
+from hermesd.cli.seed import seed as copy_samples
 from hermesd.errors import OperatorError
 
 if TYPE_CHECKING:  # the ports bring pydantic with them
-    from hermesd.ports import Finding
+    from hermesd.ports import BotSettings, Finding
 
 TEMPLATE = """\
 # Written by `hermesd init`. Every key is explained in docs/configuration.md; `hermesd check` reads it before you do.
@@ -39,9 +42,11 @@ bots:
 #       "9": qa
 """
 
-HOW_TO_FIND_ID = """\
-Your user id is a number that never changes. To learn it: start hermesd, send /whoami to your bot; it answers with
-your id and a pairing code. Then write the id under `allow` and `admins`, or run `hermesd pairing approve CODE`."""
+HOW_TO_FIND_ID = (
+    "Your user id is a number that never changes. To learn it, start hermesd and send /whoami to your bot: it answers "
+    "with your id and a pairing code. Then write the id under `allow` and `admins` in the configuration, or run "
+    "`hermesd pairing approve CODE`."
+)
 
 
 def init(
@@ -51,6 +56,7 @@ def init(
     user: Annotated[str | None, typer.Option("--user", help="Your user id on the platform.")] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="A local Bot API server.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+    seed: SeedOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
@@ -58,20 +64,12 @@ def init(
     place = find(config, state)
     target = place.config
     secret = target.parent / "secrets" / f"telegram-{bot_id}"
+    bot = bot_of(bot_id, base_url)
     for path in (target, secret):
         if path.exists() and not force:
             raise OperatorError(f"{path} exists already", hint="choose another file with --config, or say --force")
     token = take_token(place.environment.variables, token_env, token_file)
-    findings = asyncio.run(try_token(bot_id, token, base_url))
-    for finding in findings:
-        mark = {"ok": "✓ ", "warning": "! ", "error": "✗ "}[finding.level]
-        show.line(
-            finding.what, lead=mark, lead_style={"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
-        )
-        if finding.fix:
-            show.line(finding.fix, lead="  → ", lead_style="cyan")
-    if any(finding.level == "error" for finding in findings):
-        raise OperatorError("the token was not accepted, so nothing was written", hint="copy it again from @BotFather")
+    report(asyncio.run(probe(bot, token)))
     if user is None and sys.stdin.isatty():
         show.line(HOW_TO_FIND_ID, style="dim")
         user = typer.prompt("Your user id (empty: later)", default="", show_default=False).strip()
@@ -80,9 +78,37 @@ def init(
     write_private(secret, token + "\n")
     write_config(target, bot_id=bot_id, secret=f"secrets/{secret.name}", user=user or "", base_url=base_url)
     show.done(f"wrote {target}, and the token to {secret} (only you can read it)")
+    if seed is not None:
+        copied(copy_samples(seed, place.state))
+    if first_profile(place.state):
+        show.done(f"made the profile default in {place.state / 'profiles'}")
     if not user:
         show.line(HOW_TO_FIND_ID)
-    show.line(f"start it: hermesd run --config {target} --state {place.state}", lead="→ ", lead_style="cyan")
+    said = ((" --config ", config), (" --state ", state))
+    show.line(
+        "start it: hermesd run" + "".join(f"{flag}{shlex.quote(str(value))}" for flag, value in said if value),
+        lead="→ ", lead_style="cyan",
+    )  # fmt: skip
+
+
+def bot_of(bot_id: str, base_url: str | None) -> "BotSettings":
+    """The settings of the new bot. Raises OperatorError for a name or an address that cannot be one."""
+    from pydantic import ValidationError
+
+    from hermesd.adapter import loading
+
+    model = loading.plugins(["telegram"])["telegram"].settings_model
+    try:
+        return model.model_validate(
+            {"platform": "telegram", "bot_id": bot_id, "token": "${env:TOKEN}", "base_url": base_url}
+        )
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors(include_input=False)}
+        if "bot_id" in wrong:
+            raise OperatorError(
+                f"{bot_id!r} cannot name a bot", hint="--bot takes letters, digits, dots, dashes and underscores"
+            ) from None
+        raise OperatorError(f"{base_url!r} is not an address", hint="--base-url takes http://HOST:PORT") from None
 
 
 def take_token(variables: Mapping[str, str], name: str | None, file: Path | None) -> str:
@@ -97,27 +123,33 @@ def take_token(variables: Mapping[str, str], name: str | None, file: Path | None
             raise OperatorError(f"cannot read {file}: {error.strerror}") from error
         missing = f"{file} is empty"
     else:
-        show.line("A token comes from @BotFather: /newbot for a new bot, /token for one you have.", style="dim")
-        token = typer.prompt("Token", hide_input=True)
         missing = "no token was given"
+        if sys.stdin.isatty():
+            show.line("A token comes from @BotFather: /newbot for a new bot, /token for one you have.", style="dim")
+            token = typer.prompt("Token", hide_input=True)
+        else:
+            token = sys.stdin.readline()
     if not token.strip():
         raise OperatorError(missing, hint="use --token-env NAME, --token-file FILE, or type it")
     return token.strip()
 
 
-async def try_token(bot_id: str, token: str, base_url: str | None) -> "Sequence[Finding]":
+async def probe(bot: "BotSettings", token: str) -> "Sequence[Finding]":
     """What the platform says about the token."""
-    from hermesd.adapter import loading
-    from hermesd.cli import probe
+    from hermesd.cli.probe import look
 
-    model = loading.plugins(["telegram"])["telegram"].settings_model
-    try:
-        bot = model.model_validate(
-            {"platform": "telegram", "bot_id": bot_id, "token": "${env:TOKEN}", "base_url": base_url}
-        )
-    except ValueError as error:
-        raise OperatorError(f"these cannot be a bot's settings: {error}") from error
-    return await probe.look(bot, lambda _: token)
+    return await look(bot, lambda _: token)
+
+
+def report(findings: "Sequence[Finding]") -> None:
+    """Show what the platform said. Raises OperatorError when it would not work."""
+    for finding in findings:
+        mark, style = {"ok": ("✓ ", "green"), "warning": ("! ", "yellow"), "error": ("✗ ", "red")}[finding.level]
+        show.line(finding.what, lead=mark, lead_style=style)
+        if finding.fix:
+            show.line(finding.fix, lead="  → ", lead_style="cyan")
+    if any(finding.level == "error" for finding in findings):
+        raise OperatorError("nothing was written", hint="a token that works is needed first")
 
 
 def write_private(path: Path, text: str) -> None:

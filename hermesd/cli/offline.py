@@ -47,7 +47,9 @@ def read(place: Place) -> Reading:
     """Load the configuration and look at every profile. Raises OperatorError for an adapter that cannot be loaded."""
     loaded = _load(place)
     known = loaded.settings
-    homes, problems = survey(place.state / (known.profiles_dir if known is not None else Path("profiles")))
+    folder = place.state / (known.profiles_dir if known is not None else Path("profiles"))
+    # a folder that is not there at all is a problem of the file that names it
+    homes, problems = survey(folder) if folder.is_dir() or not loaded.problems else ((), ())
     blueprints = tuple(load(home, ModelSettings.model_validate) for home in homes)
     found = (*problems, *(problem for blueprint in blueprints for problem in faults(blueprint)))
     secret = place.environment.secrets(place.config).read

@@ -22,6 +22,10 @@ StateOption = Annotated[
     typer.Option("--state", "-s", metavar="DIR", help="State directory. Default: $HERMESD_STATE, .hermesd."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SeedOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Copy the sample profiles in here to the state directory, each once."),
+]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many at most.")]
 
 

@@ -8,7 +8,9 @@ import typer
 
 from hermesd import __version__
 from hermesd.cli import show
-from hermesd.cli.place import ConfigOption, StateOption, find
+from hermesd.cli.place import ConfigOption, SeedOption, StateOption, find
+from hermesd.cli.seed import copied
+from hermesd.cli.seed import seed as copy_samples
 
 if TYPE_CHECKING:  # only the daemon's own process loads its modules
     from hermesd.notify import Ready
@@ -17,6 +19,7 @@ if TYPE_CHECKING:  # only the daemon's own process loads its modules
 def run(
     config: ConfigOption = None,
     state: StateOption = None,
+    seed: SeedOption = None,
     log_format: Annotated[
         Literal["auto", "json", "console"] | None,
         typer.Option(help="auto: text on a terminal, JSON lines elsewhere. Beats the file.", show_default=False),
@@ -28,6 +31,8 @@ def run(
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads."""
     place = find(config, state)
+    if seed is not None:
+        copied(copy_samples(seed, place.state))
     # the whole house, SDKs included: a second of imports that no other command pays for
     import uvloop
 

@@ -49,7 +49,7 @@ def code_of(error: HermesdError) -> int:
 def screen(*, stderr: bool = False) -> Console:
     """A console that neither wraps what a pipe reads nor guesses at markup in foreign text."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else 240)
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else 10_000)
 
 
 def data(value: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from hermesd.cli import examine
+from hermesd.cli.seed import seed
+from hermesd.errors import OperatorError
 from hermesd.testing.telegram import FakeTelegram
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
@@ -83,10 +86,67 @@ async def test_a_bad_token_writes_nothing(home: Path) -> None:
     """What Telegram does not accept leaves no file behind and says where a good one comes from."""
     async with FakeTelegram() as server:
         ended = await hermesd("init", "--token-env", "T", "--base-url", server.url, cwd=home, T=TOKEN)
-    assert ended.code == 1
+        unreachable = await hermesd("init", "--token-env", "T", "--base-url", "http://127.0.0.1:1", cwd=home, T=TOKEN)
+    assert (ended.code, unreachable.code) == (1, 1)
+    assert "@BotFather" in ended.out
+    assert "cannot be reached" in unreachable.out
+    assert "@BotFather" not in unreachable.out + unreachable.err
     assert "nothing was written" in ended.err
     assert not (home / "config").exists()
     assert TOKEN not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--bot", "x y"), "cannot name a bot"),
+        (("--base-url", "nonsense"), "is not an address"),
+        ((), "no token was given"),
+    ],
+    ids=("name", "address", "token"),
+)
+async def test_init_refuses_in_one_sentence(home: Path, words: tuple[str, ...], said: str) -> None:
+    """A name, an address or a token that cannot be one is said in a line with the way out, and nothing is written."""
+    ended = await hermesd("init", *words, cwd=home)
+    assert (ended.code, ended.out) == (1, "")
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 2
+    assert not (home / "config").exists()
+
+
+async def test_init_leaves_an_installation_that_can_start(tmp_path: Path) -> None:
+    """In an empty directory it makes the first profile as well, private, so that `check` is content."""
+    async with FakeTelegram() as server:
+        server.bot(TOKEN, "career_bot")
+        ended = await hermesd("init", "--token-env", "T", "--base-url", server.url, cwd=tmp_path, T=TOKEN)
+    assert ended.code == 0, ended.err
+    soul = tmp_path / ".hermesd/profiles/default/SOUL.md"
+    assert stat.S_IMODE(soul.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in list(soul.parents)[:3]} == {0o700}
+    assert (await hermesd("check", cwd=tmp_path)).code == 0
+
+
+def test_samples_are_copied_once_and_privately(tmp_path: Path) -> None:
+    """What a person changed or deleted is never brought back; an interrupted copy is no profile."""
+    samples, state = tmp_path / "samples", tmp_path / "state"
+    for name in ("career", "qa"):
+        (samples / name / "skills").mkdir(parents=True)
+        (samples / name / "SOUL.md").write_text(name)
+        (samples / name / "SOUL.md").chmod(0o644)
+    (state / "profiles/.qa.new").mkdir(parents=True)
+    assert seed(samples, state) == ["career", "qa"]
+    homes = state / "profiles"
+    assert {path.name for path in homes.iterdir()} == {"career", "qa"}
+    assert stat.S_IMODE((homes / "qa/SOUL.md").stat().st_mode) == 0o600
+    assert stat.S_IMODE((homes / "qa/skills").stat().st_mode) == 0o700
+    (homes / "career/SOUL.md").write_text("mine")
+    shutil.rmtree(homes / "qa")
+    (samples / "new").mkdir()
+    assert seed(samples, state) == ["new"]
+    assert not (homes / "qa").exists()
+    assert (homes / "career/SOUL.md").read_text() == "mine"
+    with pytest.raises(OperatorError, match="no sample profiles"):
+        seed(tmp_path / "nowhere", state)
 
 
 async def test_init_never_overwrites_unasked(home: Path) -> None:
@@ -168,7 +228,25 @@ async def test_a_model_without_its_key_is_named(home: Path) -> None:
     ended = await hermesd("check", cwd=home)
     assert ended.code == 1
     assert "MISSING_KEY" in ended.out
+    assert "1:8" in ended.out
     assert "MISSING_KEY" in (await hermesd("doctor", cwd=home)).out
+
+
+async def test_a_token_that_is_not_there_is_code_1(home: Path) -> None:
+    """The daemon starts without that bot, so it is a warning, at the reference, for each way to write one."""
+    references = ["'${env:NOT_SET}'", "{file: nowhere}", "{credential: none}"]
+    bots = [f"  - {{platform: telegram, bot_id: b{n}, token: {ref}}}\n" for n, ref in enumerate(references)]
+    configure(home, GOOD + "".join(bots))
+    ended = await hermesd("check", "--json", cwd=home)
+    assert ended.code == 1
+    found = json.loads(ended.out)["problems"]
+    assert [(problem["line"], problem["key"]) for problem in found] == [
+        (3, "bots[1].token"),
+        (4, "bots[2].token"),
+        (5, "bots[3].token"),
+    ]
+    assert {problem["level"] for problem in found} == {"warning"}
+    assert all(problem["hint"] for problem in found)
 
 
 async def test_a_missing_file_is_refused_with_the_way_out(home: Path) -> None:
@@ -230,7 +308,7 @@ async def test_doctor_finds_a_readable_secret(home: Path) -> None:
     secrets.chmod(0o644)
     ended = await hermesd("doctor", cwd=home)
     assert ended.code == 1
-    assert f"chmod 600 {secrets}" in ended.out
+    assert ended.out.count(f"chmod 600 {secrets}") == 1
     data = json.loads((await hermesd("doctor", "--json", cwd=home)).out)
     assert {"machine", "configuration"} <= {group["about"] for group in data}
 
