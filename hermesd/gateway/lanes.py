@@ -207,18 +207,16 @@ class Lanes:
 
     def _dispatch(self) -> None:
         bounds = self._bounds()
-        passed_over = 0
-        while self._open and self._total < bounds.turns and passed_over < len(self._rotation):
-            profile = self._rotation[0]
-            self._rotation.rotate(-1)
-            line = self._ready[profile]
+        while self._open and self._total < bounds.turns and self._rotation:
+            # whoever has the fewest running is next; among equals, whoever has waited longest
+            profile = min(self._rotation, key=lambda name: self._running.get(name, 0))
             if self._running.get(profile, 0) >= bounds.turns_per_profile:
-                passed_over += 1
-                continue
-            passed_over = 0
-            lane = line.popleft()
-            if not line:
-                self._rotation.remove(profile)
+                return
+            self._rotation.remove(profile)
+            lane = self._ready[profile].popleft()
+            if self._ready[profile]:
+                self._rotation.append(profile)
+            else:
                 del self._ready[profile]
             lane.ready = False
             if lane.waiting:
