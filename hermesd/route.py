@@ -148,6 +148,22 @@ class RouteTable:
             raise AmbiguousRoutes(tuple(pairs))
         return cls(default_profile, _ordered(masks), sum(len(rows) for rows in masks.values()))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether every message goes to the same profile and role; names and places of routes do not count."""
+        if not isinstance(other, RouteTable):
+            return NotImplemented
+        mine, theirs = self._by_mask(), other._by_mask()
+        return (self.default_profile, self._size, mine.keys()) == (
+            other.default_profile,
+            other._size,
+            theirs.keys(),
+        ) and all(
+            key in theirs[mask] and row[:2] == theirs[mask][key][:2] for mask in mine for key, row in mine[mask].items()
+        )
+
+    def _by_mask(self) -> dict[tuple[int, ...], Mapping[Any, tuple[str, str | None, str, str]]]:
+        return {step.mask: step.rows for step in self._steps if not step.parent}
+
     def __repr__(self) -> str:
         return f"RouteTable({self._size} routes, default_profile={self.default_profile!r})"
 

@@ -1,11 +1,10 @@
 """The configuration file as values, but for bots and routes, which have forms of their own."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
-from hermesd.address import AdapterKey
 from hermesd.ports import BotSettings, Listen
 from hermesd.route import RouteTable
 from hermesd.settings.name import PROFILE_NAME, ROLE_NAME
@@ -144,11 +143,3 @@ class Settings(FileSettings):
     routes: RouteTable
     #: SHA-256 of the file
     digest: str
-
-    def bot(self, key: AdapterKey) -> BotSettings | None:
-        """The settings of one bot."""
-        return next((bot for bot in self.bots if (bot.platform, bot.bot_id) == (key.platform, key.bot_id)), None)
-
-    def same_bots(self, other: Self) -> bool:
-        """Whether both name the same bots with the same settings."""
-        return self.bots == other.bots

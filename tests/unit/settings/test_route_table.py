@@ -3,6 +3,7 @@
 import pickle
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -200,6 +201,17 @@ def test_a_table_travels_between_processes() -> None:
     table = pickle.loads(pickle.dumps(RouteTable.build([route("a", platform="telegram", chat="c")], "d")))  # noqa: S301  # our own bytes
     assert table.match(message("c")).profile == "a"
     assert repr(table) == "RouteTable(1 routes, default_profile='d')"
+
+
+def test_tables_are_compared_by_where_messages_go() -> None:
+    """A reload that only moved or renamed a route changed no route; another profile, role or key did."""
+    one = Route("t", None, None, "c", None, None, "a", None, "x", "c.yaml:1:1")
+    table = RouteTable.build([one], "d")
+    assert table == RouteTable.build([replace(one, name="y", where="c.yaml:2:2")], "d")
+    for other in (replace(one, profile="b"), replace(one, role="r"), replace(one, chat="e"), replace(one, user="u")):
+        assert table != RouteTable.build([other], "d")
+    assert table != RouteTable.build([one], None)
+    assert table != RouteTable.build([one, replace(one, chat="e")], "d")
 
 
 @pytest.mark.parametrize(
