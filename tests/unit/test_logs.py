@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermesd import logs as logs_module
 from hermesd.logs import HIDDEN, Logging, Redaction
 from hermesd.plain import escape
 
@@ -133,6 +134,16 @@ def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
     assert redaction.text("abcdef-the-tail") == HIDDEN
 
 
+def test_every_one_of_many_secrets_is_hidden() -> None:
+    """Keys that begin alike are told apart, and each is hidden wherever it stands."""
+    redaction = Redaction()
+    keys = [f"sk-proj-{number:04}-{'x' * (number % 5)}" for number in range(1000)]
+    for key in keys:
+        redaction.add(key)
+    assert redaction.text(" ".join(keys)) == " ".join([HIDDEN] * 1000)
+    assert redaction.text("sk-proj, sk-proj-100") == "sk-proj, sk-proj-100"
+
+
 def test_a_key_named_like_a_secret_hides_its_value() -> None:
     """`token=` and its kin are hidden whatever they hold; token counts are not."""
     value = Redaction().value({"token": "short", "api_key": 123456, "input_tokens": 12, "bot_token": None})
@@ -188,6 +199,14 @@ def test_one_noisy_bot_hides_no_other_line() -> None:
     assert len(lines(stream)) == 5
 
 
+def test_the_second_state_of_a_second_is_shown_too() -> None:
+    """A bot that is `starting` and then `unauthorized` within a second leaves both lines."""
+    logs, stream, _ = make()
+    for state in ("starting", "unauthorized", "unauthorized"):
+        logs.logger().info("bot state", action="bot.state", bot="telegram/main", state=state)
+    assert [line["state"] for line in lines(stream)] == ["starting", "unauthorized"]
+
+
 def test_what_was_held_back_is_said_at_the_end() -> None:
     """The count of a storm that just stopped is not lost."""
     logs, stream, _ = make()
@@ -231,6 +250,32 @@ def test_a_profile_has_its_own_private_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(own.stat().st_mode) == 0o600
     assert [json.loads(line)["profile"] for line in own.read_text().splitlines()] == ["career"]
     assert "hello" in stream.getvalue()
+
+
+def test_a_full_file_gives_way_and_the_oldest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three files at most, each about the limit, all private; the newest lines are in the unnumbered one."""
+    monkeypatch.setattr(logs_module, "FULL_FILE", 1000)
+    logs, _, clock = make()
+    own = tmp_path / "hermesd.log"
+    log = logs.logger(file=own, profile="career")
+    for number in range(100):
+        clock.time += 1
+        log.info("line", action="x", number=number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hermesd.log", "hermesd.log.1", "hermesd.log.2"]
+    files = [own.with_name("hermesd.log.2"), own.with_name("hermesd.log.1"), own]
+    kept = [json.loads(line)["number"] for file in files for line in file.read_text().splitlines()]
+    assert kept == list(range(kept[0], 100))
+    assert all(1000 <= file.stat().st_size < 1200 for file in files[:2])
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_log_file_is_never_written_through_a_link(tmp_path: Path) -> None:
+    """A link that somebody put where the log should be leads nowhere."""
+    logs, _, _ = make()
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "hermesd.log").symlink_to(tmp_path / "other")
+    logs.logger(file=tmp_path / "hermesd.log").info("x", action="x")
+    assert (tmp_path / "other").read_text() == "mine"
 
 
 def test_a_log_that_cannot_be_written_ends_nobodys_turn(tmp_path: Path) -> None:
