@@ -161,6 +161,9 @@ class RouteTable:
             key in theirs[mask] and row[:2] == theirs[mask][key][:2] for mask in mine for key, row in mine[mask].items()
         )
 
+    def __hash__(self) -> int:
+        return hash((self.default_profile, self._size))
+
     def _by_mask(self) -> dict[tuple[int, ...], Mapping[Any, tuple[str, str | None, str, str]]]:
         return {step.mask: step.rows for step in self._steps if not step.parent}
 

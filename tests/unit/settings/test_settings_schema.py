@@ -102,6 +102,29 @@ def test_the_sample_profiles_are_complete() -> None:
         assert (home / "skills").is_dir()
 
 
+def test_the_documented_errors_are_the_real_ones(installed: dict[str, Any]) -> None:
+    """The example of docs/configuration.md gives exactly the problems printed beside it."""
+    text = (ROOT / "docs" / "configuration.md").read_text().split("## Errors")[1]
+    example, printed = re.findall(r"```(?:yaml)?\n(.*?)```", text, re.DOTALL)[:2]
+    loaded = load_text(example, file="c.yaml", env=Checkout(), plugins=installed, profiles=["default"])
+    shown = " ".join(printed.split())
+    for problem in loaded.problems:
+        assert f"{problem.line}:{problem.column} {problem.level} {problem.key}: {problem.message}" in shown
+        assert not problem.hint or f"→ {problem.hint}" in shown
+    assert f"refused: {len(loaded.problems)} problems" in shown
+
+
+def test_the_documented_routes_load(installed: dict[str, Any]) -> None:
+    """Both blocks of the chapter on routes load as they are printed."""
+    text = (ROOT / "docs" / "configuration.md").read_text().split("## Routes")[1]
+    bot = "  - {{platform: telegram, bot_id: {0}, token: {{env: {0}}}}}\n"
+    bots = "bots:\n" + bot.format("main") + bot.format("ops")
+    profiles = ["default", "career", "finance", "research", "systems"]
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[:2]:
+        loaded = load_text(bots + block, file="c.yaml", env=Checkout(), plugins=installed, profiles=profiles)
+        assert not loaded.errors, "\n".join(map(str, loaded.errors))
+
+
 def mutated(rng: random.Random, text: str) -> str:
     """One to five wounds: a character, a line, a word, an indentation, a cut."""
     for _ in range(rng.randint(1, 5)):
