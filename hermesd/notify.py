@@ -12,6 +12,9 @@ from typing import TextIO
 
 from hermesd.clock import Clock
 
+#: what the end of the process takes after the drain: closing files and threads
+CLOSING_SECONDS = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -22,6 +25,8 @@ class Ready:
     #: `telegram/main`, …
     bots: tuple[str, ...]
     profiles: tuple[str, ...]
+    #: what does not work although it was asked for, a sentence each: `web/local is degraded: …`
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,14 @@ class Notifier:
         """A reload began; `monotonic` is the CLOCK_MONOTONIC time in seconds. Follow it with `ready`."""
         return self.send("RELOADING=1", f"MONOTONIC_USEC={int(monotonic * 1_000_000)}")
 
-    def stopping(self, status: str) -> bool:
-        """The drain began."""
-        return self.send("STOPPING=1", f"STATUS={_one_line(status)}")
+    def stopping(self, status: str, *, within: float = 0.0) -> bool:
+        """The drain began and ends within that many seconds.
+
+        systemd then waits at least so long, however short the TimeoutStopSec of the unit or of a drop-in is: the
+        configured drain decides, and nobody has to keep two numbers in step.
+        """
+        extension = (f"EXTEND_TIMEOUT_USEC={int((within + CLOSING_SECONDS) * 1_000_000)}",) if within > 0 else ()
+        return self.send("STOPPING=1", f"STATUS={_one_line(status)}", *extension)
 
     def status(self, status: str) -> bool:
         """One line for `systemctl status`."""

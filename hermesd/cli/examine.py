@@ -119,4 +119,5 @@ def configuration(place: Place) -> Iterator[Finding]:
     for problem in problems:
         yield Finding(problem.level, show.trouble(problem), problem.hint)
     if not problems:
-        yield Finding("ok", f"{place.config} and {len(reading.profiles)} profiles are good")
+        count = len(reading.profiles)
+        yield Finding("ok", f"{place.config} and {count} profile{'' if count == 1 else 's'} are good")

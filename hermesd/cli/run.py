@@ -67,4 +67,8 @@ def banner(ready: "Ready") -> None:
             ("stop", "Ctrl-C; running turns finish or are kept"),
         )
     )
+    for trouble in ready.troubles:
+        show.line(trouble, lead="! ", lead_style="yellow")
+    if not ready.links and not ready.troubles:
+        show.line("no chat page is open; `hermesd bots` says how each bot is doing", lead="! ", lead_style="yellow")
     show.line("")

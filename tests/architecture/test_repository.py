@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hermesd.settings.model import FileSettings
+
 ROOT = Path(__file__).parents[2]
 
 INDEX = re.compile(r"https?://|pypi|pythonhosted|--index-url|--extra-index-url|--find-links|@ *file:", re.IGNORECASE)
@@ -127,6 +129,13 @@ def test_the_service_promises_what_the_daemon_keeps() -> None:
     wanted |= {"LimitNOFILE=65536", "TimeoutStopSec=30", "NoNewPrivileges=yes", "RestartPreventExitStatus=78"}
     assert wanted <= set(lines)
     assert any(line.startswith("#LoadCredential=") for line in lines)
+
+
+def test_the_default_drain_fits_the_service() -> None:
+    """An untouched configuration ends within 85 % of the unit's TimeoutStopSec; a longer drain is announced to it."""
+    unit = (ROOT / "systemd/hermesd.service").read_text()
+    stop = float(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0])
+    assert 0 < FileSettings().drain_seconds <= 0.85 * stop
 
 
 def test_the_image_is_small_unprivileged_and_watched() -> None:

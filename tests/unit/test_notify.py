@@ -41,6 +41,8 @@ def test_systemd_hears_the_whole_life(systemd: tuple[str, socket.socket]) -> Non
     assert ear.recv(4096) == b"EXTEND_TIMEOUT_USEC=2000000"
     assert notifier.stopping("draining")
     assert ear.recv(4096) == b"STOPPING=1\nSTATUS=draining"
+    assert notifier.stopping("draining", within=25)
+    assert ear.recv(4096) == b"STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=28000000"
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "/nowhere/at/all", "@hermesd-nobody-listens-here"])
