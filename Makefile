@@ -57,7 +57,7 @@ schema: $(VENV)/.dev ## write config/hermesd.schema.json anew
 lock: ## resolve the dependencies anew into the two lock files (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv; install it with: python3 -m pip install uv"; exit 1; }
 	uv pip compile pyproject.toml --group build $(LOCKING) -o requirements.lock
-	uv pip compile pyproject.toml --group dev $(LOCKING) -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra testing --group dev $(LOCKING) -o requirements-dev.lock
 
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 

@@ -314,7 +314,7 @@ try:
 except SystemExit:
     pass
 heavy = {"hermesd.ports", "hermesd.settings"}
-heavy |= {"structlog", "telegram", "openai", "pydantic_ai", "fastapi", "uvicorn", "httpx", "aiosqlite"}
+heavy |= {"structlog", "telegram", "openai", "pydantic_ai", "starlette", "uvicorn", "httpx", "aiosqlite"}
 print("LOADED", sorted(heavy & set(sys.modules)))
 """
 
