@@ -117,9 +117,14 @@ class ProfileRegistry:
 
     def __getitem__(self, name: str) -> ProfileContext:
         """The profile of that name as it is configured now. Raises ProfileUnavailable, which says why."""
-        if (context := self._contexts.get(name)) is not None:
+        context = self._contexts.get(name)
+        # looked at each time: a turn must not make a home anew that somebody took away
+        if context is not None and context.home.path.is_dir():
             return context
-        why = "its configuration has errors" if name in self._broken else "there is no such profile"
+        if context is not None:
+            why = "its folder is gone"
+        else:
+            why = "its configuration has errors" if name in self._broken else "there is no such profile"
         raise ProfileUnavailable(
             f"profile {name} is not available: {why}",
             hint="your message is kept; whoever runs this bot finds the next step with `hermesd check`",
@@ -143,7 +148,12 @@ class ProfileRegistry:
     def unavailable(self) -> dict[str, str]:
         """Profiles that cannot run, or cannot reach their conversations, and why: for operators."""
         broken = {name: "\n".join(map(str, problems)) for name, problems in self._broken.items()}
-        return {**broken, **self._shelf.quarantined()}
+        gone = {
+            name: f"{one.home.path} is gone: put it back, or take its routes out of the configuration"
+            for name, one in self._contexts.items()
+            if not one.home.path.is_dir()
+        }
+        return {**broken, **self._shelf.quarantined(), **gone}
 
     @property
     def open_databases(self) -> int:

@@ -27,6 +27,8 @@ class _Volume:
     leases: int = 0
     store: SessionStore | None = None
     failure: HermesdError | None = None
+    #: which file is open: device and inode
+    file: tuple[int, int] | None = None
     #: set when `store` or `failure` is
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     #: set to have it closed, after the last lease
@@ -116,6 +118,9 @@ class Shelf:
             if (error := self._quarantine.get(home.name)) is not None:
                 raise self._refusal(home.name, error)
             volume = self._volumes.get(home.name)
+            if volume is not None and volume.file not in (None, _file(home)):
+                # somebody moved the home away, or put another one there: what is written now would be lost
+                volume.leave.set()
             # whoever holds a lease may take another one even while it is about to close, else it would wait for itself
             if volume is None or volume.leases or not volume.leave.is_set():
                 break
@@ -147,6 +152,7 @@ class Shelf:
                     crash=self._crash,
                 ) as database:
                     volume.store = SessionStore(database, self._clock)
+                    volume.file = _file(volume.home)
                     volume.ready.set()
                     await volume.leave.wait()
                     await volume.free.wait()
@@ -186,3 +192,11 @@ class Shelf:
             f"profile {name} is not available: its conversation database {what}",
             hint="your message is kept; whoever runs this bot finds the next step in the log",
         )
+
+
+def _file(home: Home) -> tuple[int, int] | None:
+    try:
+        found = home.database.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
