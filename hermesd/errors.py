@@ -35,6 +35,16 @@ class HermesdError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
 
+    @property
+    def told(self) -> str:
+        """Message and hint as sentences for a person in a chat."""
+        return " ".join(_sentence(part) for part in (self.message, self.hint) if part)
+
+
+def _sentence(text: str) -> str:
+    begun = text[:1].upper() + text[1:]
+    return begun if begun.endswith((".", "!", "?", "…")) else f"{begun}."
+
 
 class OperatorError(HermesdError):
     """Whoever runs the daemon must act."""

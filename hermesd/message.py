@@ -72,6 +72,8 @@ class InboundMessage:
     reply_to: str | None = None
     #: in a group: was this bot mentioned, replied to, or given a command
     addressed: bool = True
+    #: named another bot: a command or mention that is not for this one, whatever the settings say
+    for_other: bool = False
     #: when the platform says it was sent; Unix seconds
     sent_at: float = 0.0
     migrated_to: str | None = None

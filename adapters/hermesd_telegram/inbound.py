@@ -81,6 +81,7 @@ def _message(
             attachments=_attachments(message),
             reply_to=f"{chat_id}:{field.whole(reply, 'message_id')}" if reply is not None else None,
             addressed=addressed,
+            for_other=chat_kind != "dm" and speech.to_another,
             sent_at=float(field.whole(message, "date")),
             migrated_to=new_chat,
             title=_title(message, chat),

@@ -4,7 +4,8 @@ from functools import partial
 
 from hermesd.address import AdapterKey, Address
 from hermesd.errors import ProfileUnavailable
-from hermesd.gateway.desk import Desk, unavailable
+from hermesd.gateway.desk import Desk
+from hermesd.gateway.hold import Hold, unavailable
 from hermesd.gateway.intake import Intake
 from hermesd.gateway.live import Live
 from hermesd.ledger.turn import Turn
@@ -33,6 +34,9 @@ class Wiring:
         try:
             if isinstance(found, ProfileUnavailable):
                 raise found
+            if not self._desk.still_admitted(turn, found):
+                await self._runner.refuse(turn, "no longer allowed", "Sorry, I may not talk to you here any more.")
+                return
             await self._runner.run(turn, found)
         except ProfileUnavailable as error:
             self._desk.log.warning(
@@ -41,19 +45,19 @@ class Wiring:
             self._desk.lanes.put_back(turn, partial(self._desk.clock.sleep, RETRY_SECONDS))
             await self._desk.tell_held(turn, unavailable(turn.profile, error))
 
-    def held(self, turn: Turn) -> str | None:
+    def held(self, turn: Turn) -> Hold | None:
         return self._desk.held(turn)
 
-    async def tell_held(self, turn: Turn, reason: str) -> None:
+    async def tell_held(self, turn: Turn, reason: Hold) -> None:
         await self._desk.tell_held(turn, reason)
 
     def migrated(self, key: AdapterKey, old_chat: str, new_chat: str) -> None:
         self._intake.migrated(key, old_chat, new_chat)
 
     def may_write(self, profile: str, address: Address) -> bool:
-        """A profile may write where an explicit route leads to it."""
+        """A profile may write to a chat that a route names and gives to it; one for a whole platform is too wide."""
         found = self._live.snapshot.routes.resolve(address, aliases=self._live.aliases)
-        return found.route is not None and found.profile == profile
+        return found.route is not None and found.route.chat is not None and found.profile == profile
 
     async def take_up(self, key: AdapterKey) -> None:
         """A bot has an adapter: decide what waits to be decided, send what was parked."""

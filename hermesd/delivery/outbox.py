@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,7 +19,10 @@ from hermesd.ledger.delivery import Delivery, DeliveryState, Draft
 from hermesd.message import Outgoing, Receipt
 from hermesd.ports import Adapter, BotState, Log
 
+T = TypeVar("T")
 Bucket = tuple[AdapterKey, str]
+#: writes the parts of a reply, told whether to store the first as being attempted; None when there is nothing to send
+Work = Callable[[Tx, bool], tuple[Sequence[Delivery], T] | None]
 #: after that many seconds a send counts as ambiguous, whatever the adapter is still doing
 SEND_SECONDS = 120.0
 #: seconds a row read back from disk may still ask to be left alone
@@ -105,20 +109,31 @@ class Outbox:
                 self._gates[bucket].owned = False
             self._wake(bucket)
 
-    async def post(self, address: Address, text: str, *, reply_to: str | None = None) -> None:
-        """Store and send a message that belongs to no turn: a command's answer, a notice."""
-        drafts, at = self.drafts(address, text, reply_to=reply_to), self._clock.now()
-        claimed, rows = self.claim(address), None
-        # once begun it is seen to its end: rows that are stored must reach the sender
+    async def store(self, address: Address, work: Work[T]) -> T | None:
+        """Commit `work`, which writes the parts of one reply, and send them; its second result, or None if it had none.
+
+        Once begun it is seen to its end: rows that are stored must reach the sender, so a cancellation waits.
+        """
+        claimed = self.claim(address)
+        rows: Sequence[Delivery] = ()
         with anyio.CancelScope(shield=True):
             try:
-                rows = await self._ledger.write(
-                    lambda tx: delivery.insert(tx, drafts, turn_id=None, boot=self._boot, at=at, begin_first=claimed)
-                )
+                done = await self._ledger.write(lambda tx: work(tx, claimed))
+                rows = done[0] if done is not None else ()
             finally:
-                if claimed and rows is None:
+                if claimed and not rows:
                     self.release(address)
             self.add(rows, claimed=claimed)
+        return done[1] if done is not None else None
+
+    async def post(self, address: Address, text: str, *, reply_to: str | None = None) -> None:
+        """Store and send a message that belongs to no turn: a command's answer, a notice."""
+        drafts, at, boot = self.drafts(address, text, reply_to=reply_to), self._clock.now(), self._boot
+
+        def work(tx: Tx, begin: bool) -> tuple[Sequence[Delivery], None]:
+            return delivery.insert(tx, drafts, turn_id=None, boot=boot, at=at, begin_first=begin), None
+
+        await self.store(address, work)
 
     # --- life ------------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,34 @@
 """Who may talk and who administers. Two lists, immutable ids, nobody by default. Pure."""
 
+from dataclasses import dataclass
+
 from hermesd.ports import AccessSettings
 
 
-def administers(user_id: str, bot: AccessSettings, profile: AccessSettings | None) -> bool:
-    """Admin of the bot, or of the profile where it names admins of its own."""
-    return user_id in bot.admins or (profile is not None and user_id in profile.admins)
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What somebody may administer. An admin of a bot is one of every profile that answers through it."""
+
+    #: the bot, the routes, the daemon
+    bot: bool = False
+    #: the profile that answers here
+    profile: bool = False
+
+    def cover(self, needed: "Rights") -> bool:
+        """Whether these are enough for what needs those."""
+        return (self.bot or not needed.bot) and (self.profile or not needed.profile)
+
+
+NO_RIGHTS = Rights()
+BOT_ADMIN = Rights(bot=True, profile=True)
+PROFILE_ADMIN = Rights(profile=True)
+
+
+def rights_of(user_id: str, bot: AccessSettings, profile: AccessSettings | None) -> Rights:
+    """Admin of the bot, or of the profile alone where it names admins of its own."""
+    if user_id in bot.admins:
+        return Rights(bot=True, profile=True)
+    return Rights(profile=profile is not None and user_id in profile.admins)
 
 
 def may_talk(user_id: str, bot: AccessSettings, profile: AccessSettings | None, *, permitted: bool) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hermesd.gateway.access import administers, may_talk
+from hermesd.gateway.access import Rights, may_talk, rights_of
 from hermesd.message import InboundMessage, MessageKind
 from hermesd.ports import AccessSettings
 
@@ -15,7 +15,7 @@ NOT_ADDRESSED = "not addressed"
 class Admit:
     """Go on: a command, a turn, or the edit of a waiting message."""
 
-    admin: bool
+    rights: Rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def admit(message: InboundMessage, bot: AccessSettings, profile: AccessSettings 
         return Ignore(reason)
     user = message.sender.id
     if may_talk(user, bot, profile, permitted=permitted):
-        return Admit(administers(user, bot, profile))
+        return Admit(rights_of(user, bot, profile))
     return _stranger(message, bot, permitted=permitted)
 
 
@@ -65,6 +65,8 @@ def _uninteresting(message: InboundMessage, bot: AccessSettings) -> str | None:
         return "service message"
     if message.sender.is_bot:
         return "written by a bot"
+    if message.for_other:
+        return NOT_ADDRESSED
     if bot.observe_only:
         return "observe only"
     if message.chat_kind != "dm" and bot.require_mention and not message.addressed:

@@ -8,14 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+import anyio
+from anyio.abc import TaskGroup
+
 from hermesd import audit
 from hermesd.address import AdapterKey, Address, ConversationKey
 from hermesd.database import Tx
-from hermesd.errors import ProfileUnavailable
+from hermesd.errors import LedgerUnavailable
 from hermesd.gateway import admission, conversation, pairing
+from hermesd.gateway.access import Rights
 from hermesd.gateway.commands import table
-from hermesd.gateway.commands.call import Answer, Call
 from hermesd.gateway.desk import Desk
+from hermesd.gateway.execution import Execution, decide
+from hermesd.gateway.routed import Routed
 from hermesd.ledger import chat, delivery, inbound, pause
 from hermesd.ledger import turn as turns
 from hermesd.ledger.inbound import InboundState, Stored
@@ -24,8 +29,10 @@ from hermesd.lineage import Lineage
 from hermesd.message import InboundMessage, MessageKind
 from hermesd.ports import Adapter
 from hermesd.profile import ProfileContext
-from hermesd.route import Resolution
 
+_Chat = tuple[AdapterKey, str]
+#: seconds between two tries while the ledger cannot be read
+RETRY_SECONDS = 1.0
 #: later starts that may die while they decide about an event
 MOST_ATTEMPTS = 2
 
@@ -38,55 +45,74 @@ class Step:
     after: Callable[[Any], Awaitable[None]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A message with its route and profile."""
-
-    message: InboundMessage
-    stored: Stored
-    resolution: Resolution
-    #: None when nothing is routed
-    profile: ProfileContext | ProfileUnavailable | None
-
-    def key(self) -> ConversationKey | None:
-        if self.resolution.profile is None:
-            return None
-        settings = self.profile.settings if isinstance(self.profile, ProfileContext) else None
-        return conversation.key_of(
-            self.message,
-            self.resolution.profile,
-            group_sessions_per_user=settings.group_sessions_per_user if settings else True,
-            thread_sessions_per_user=settings.thread_sessions_per_user if settings else False,
-        )
-
-
 class Decider:
     """Decides about stored events, a batch of one bot at a time."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, again: Callable[[AdapterKey], None]) -> None:
+        """`again` has `decide` called for a bot although nothing new came."""
         self._desk = desk
+        self._again = again
+        self._execution = Execution(desk)
+        self._tasks: TaskGroup | None = None
+        #: chats in which a command is being carried out -> what was written there since
+        self._busy: dict[_Chat, list[Stored]] = {}
+        #: of these, where it is done: what was put off goes on with the bot's next batch, in the order it came
+        self._done: set[_Chat] = set()
+        self._quiet = anyio.Event()
 
-    async def decide(self, batch: Sequence[Stored]) -> None:
+    def start(self, tasks: TaskGroup) -> None:
+        """Commands run in this group."""
+        self._tasks = tasks
+
+    async def settled(self) -> None:
+        """Return when no command is being carried out."""
+        while self._busy:
+            self._quiet = anyio.Event()
+            await self._quiet.wait()
+
+    async def decide(self, key: AdapterKey, batch: Sequence[Stored]) -> None:
         """Bring the events of one bot to a decision; while the bot has no adapter they stay as they are."""
+        batch = sorted([*self._put_off(key), *batch], key=lambda stored: stored.seq)
+        while batch:
+            try:
+                await self._decide_batch(batch)
+            except LedgerUnavailable as error:
+                # nothing is lost: the events are on disk and this bot's queue waits for the disk
+                self._desk.log.warning("deciding waits", action="inbound.wait", detail=error.message)
+                await self._desk.clock.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _put_off(self, key: AdapterKey) -> list[Stored]:
+        ready = [chat for chat in self._done if chat[0] == key]
+        self._done.difference_update(ready)
+        events = [stored for chat in ready for stored in self._busy.pop(chat)]
+        if not self._busy:
+            self._quiet.set()
+        return events
+
+    async def _decide_batch(self, batch: Sequence[Stored]) -> None:
         bot = self._desk.bots.get(batch[0].key)
         if bot is None or bot.adapter is None:
             return
         if len(batch) > 1 and any(stored.attempts for stored in batch):
             # one of these may have taken the daemon down: alone, each is counted for itself
             for stored in batch:
-                await self.decide([stored])
+                await self._decide_batch([stored])
             return
         try:
             if left := [stored.seq for stored in batch if stored.again]:
                 await self._desk.ledger.write(lambda tx: inbound.count_attempt(tx, left))
             await self._decide_all(batch, bot.adapter)
+        except LedgerUnavailable:
+            raise
         except Exception as error:  # a mistake of ours over one event must not stop the bot's others
             self._desk.log.error("deciding failed", action="inbound.error", bot=str(batch[0].key), exc_info=error)
             if len(batch) == 1:
                 await self._commit([self._quarantine(batch[0], f"deciding failed: {type(error).__name__}")])
                 return
             for stored in batch:
-                await self.decide([stored])
+                await self._decide_batch([stored])
 
     async def _decide_all(self, batch: Sequence[Stored], adapter: Adapter) -> None:
         steps: list[Step] = []
@@ -95,16 +121,36 @@ class Decider:
             message = self._parse(stored, adapter, steps)
             if message is None:
                 continue
+            chat = (message.address.adapter, message.address.chat_id)
+            if chat in self._busy:
+                self._busy[chat].append(stored)
+                continue
             routed = self._route(message, stored)
             verdict = self._admit(routed)
             command = table.parse(message.text) if message.kind is MessageKind.TEXT else None
             if isinstance(verdict, admission.Admit) and command is not None:
                 await self._commit(steps)
                 queued.clear()  # in their lanes by now, where they are counted
-                await self._command(routed, command, admin=verdict.admin)
+                self._begin(chat, routed, command, verdict.rights)
             else:
                 steps.append(self._step(routed, verdict, queued))
         await self._commit(steps)
+
+    def _begin(self, chat: _Chat, routed: Routed, command: table.Parsed, rights: Rights) -> None:
+        """Carry out a command beside the queue: one that waits (a locked profile, a reload) stops its own chat only."""
+        if self._tasks is None:
+            raise RuntimeError("a command before the gateway runs")
+        self._busy[chat] = []
+        self._tasks.start_soon(self._execute, chat, routed, command, rights, name=f"command:{routed.stored.seq}")
+
+    async def _execute(self, chat: _Chat, routed: Routed, command: table.Parsed, rights: Rights) -> None:
+        try:
+            await self._execution.run(routed, command, rights)
+        except Exception as error:  # it stays `received` and is decided at the next start
+            self._desk.log.error("command failed", action="command.error", command=command.name, exc_info=error)
+        finally:
+            self._done.add(chat)
+            self._again(chat[0])
 
     async def _commit(self, steps: list[Step]) -> None:
         if not steps:
@@ -127,6 +173,9 @@ class Decider:
             return None
         if not messages:
             steps.append(self._ignore(stored, "of no interest"))
+            return None
+        if len(messages) > 1:
+            steps.append(self._quarantine(stored, "several messages in one event"))
             return None
         return _clean(messages[0])
 
@@ -152,7 +201,7 @@ class Decider:
             case admission.Migrate(new_chat):
                 return self._migrate(routed, new_chat)
             case admission.Pair():
-                return self._refuse(routed, "unknown person", None)
+                return self._pair(routed)
             case admission.Refuse(reason, text):
                 return self._refuse(routed, reason, text)
             case admission.Admit():
@@ -166,8 +215,9 @@ class Decider:
             text = f"No profile answers here: {routed.resolution.why}. /whereami shows the line that routes this place."
             return self._refuse(routed, "no profile is routed", text)
         lane = key.encode()
-        if self._desk.lanes.waiting(lane) + queued.get(lane, 0) >= self._desk.live.snapshot.settings.limits.lane_queue:
-            return self._full(routed, self._desk.lanes.waiting(lane) + queued.get(lane, 0))
+        waiting = self._desk.lanes.waiting(lane) + queued.get(lane, 0)
+        if waiting >= self._desk.live.snapshot.settings.limits.lane_queue:
+            return self._full(routed, waiting)
         queued[lane] = queued.get(lane, 0) + 1
         return self._queue(routed, key)
 
@@ -182,7 +232,7 @@ class Decider:
             user_id=message.sender.id,
             user_name=message.sender.name,
             text=conversation.prompt_of(message),
-            lineage=Lineage(turn_id, f"{message.address.adapter}:{message.sender.id}"),
+            lineage=Lineage(turn_id, routed.actor),
             epoch=self._desk.live.snapshot.epoch,
             role=routed.resolution.role,
             inbound_seq=routed.stored.seq,
@@ -190,7 +240,7 @@ class Decider:
         )
 
         def write(tx: Tx) -> turns.Turn | None:
-            if not self._decide(tx, routed, InboundState.QUEUED):
+            if not decide(tx, routed, InboundState.QUEUED):
                 return None
             return turns.insert(tx, request, at=at)
 
@@ -201,43 +251,31 @@ class Decider:
 
     def _full(self, routed: Routed, waiting: int) -> Step:
         text = f"{waiting} messages are waiting here already, so I did not take this one. Please send it again later."
-        return self._say(routed, InboundState.REFUSED, "the queue is full", text)
+        return self._say(routed, "the queue is full", text)
 
-    def _refuse(self, routed: Routed, reason: str, text: str | None) -> Step:
-        """Once per person and place; without a text of its own it is a pairing offer."""
-        message, at, clock = routed.message, self._desk.clock.now(), self._desk.clock
-        if text is None:
-            wish = pairing.wish(message, at=clock.now())
-            return self._say(routed, InboundState.REFUSED, reason, "", text_of=lambda tx: pairing.offer(tx, wish))
+    def _refuse(self, routed: Routed, reason: str, text: str) -> Step:
+        """Once per person and place."""
+        message, at = routed.message, self._desk.clock.now()
         once = f"refused|{reason}|{message.address}|{message.sender.id}"
-        return self._say(
-            routed, InboundState.REFUSED, reason, text,
-            text_of=lambda tx: text if pause.say_once(tx, once, at=at) else None,
-        )  # fmt: skip
+        return self._say(routed, reason, text, lambda tx: pause.say_once(tx, once, at=at))
 
-    def _say(
-        self,
-        routed: Routed,
-        state: InboundState,
-        reason: str,
-        text: str,
-        *,
-        text_of: Callable[[Tx], str | None] | None = None,
-    ) -> Step:
-        message, desk, at = routed.message, self._desk, self._desk.clock.now()
+    def _pair(self, routed: Routed) -> Step:
+        """A code for a stranger, once while it is valid."""
+        wish = pairing.wish(routed.message, at=self._desk.clock.now())
+        return self._say(routed, "unknown person", pairing.offer(wish), lambda tx: pairing.store(tx, wish))
+
+    def _say(self, routed: Routed, reason: str, text: str, wanted: Callable[[Tx], bool] = lambda tx: True) -> Step:
+        message, boot, at = routed.message, self._desk.boot, self._desk.clock.now()
+        drafts = self._desk.outbox.drafts(message.address, text, reply_to=message.message_key)
 
         def write(tx: Tx) -> tuple[delivery.Delivery, ...] | None:
-            if not self._decide(tx, routed, state, reason):
+            if not decide(tx, routed, InboundState.REFUSED, reason):
                 return None
             audit.append(
-                tx, at=at, kind="message.refused", actor=f"{message.address.adapter}:{message.sender.id}",
-                subject=str(message.address), target=routed.resolution.profile or "", rule=reason,
+                tx, at=at, kind="message.refused", actor=routed.actor, subject=str(message.address),
+                target=routed.resolution.profile or "", rule=reason,
             )  # fmt: skip
-            shown = text_of(tx) if text_of is not None else text
-            if not shown:
-                return None
-            drafts = desk.outbox.drafts(message.address, shown, reply_to=message.message_key)
-            return delivery.insert(tx, drafts, turn_id=None, boot=desk.boot, at=at)
+            return delivery.insert(tx, drafts, turn_id=None, boot=boot, at=at) if wanted(tx) else None
 
         return Step(write, self._send)
 
@@ -315,60 +353,6 @@ class Decider:
             )
 
         return Step(write)
-
-    def _decide(self, tx: Tx, routed: Routed, state: InboundState, reason: str = "") -> bool:
-        message = routed.message
-        return inbound.decide(
-            tx, routed.stored.seq, state, reason=reason, message_key=message.message_key, address=message.address
-        )
-
-    async def _command(self, routed: Routed, parsed: table.Parsed, *, admin: bool) -> None:
-        message, desk = routed.message, self._desk
-        key = message.address.adapter
-        if await desk.ledger.read(lambda tx: inbound.knows_message(tx, key, message.message_key)):
-            await desk.ledger.write(lambda tx: self._decide(tx, routed, InboundState.IGNORED, "repeat"))
-            return
-        none = ProfileUnavailable("no profile is routed here", hint="/whereami shows the line that routes this place.")
-        call = Call(
-            message, parsed.args, admin, routed.resolution, routed.profile or none, desk, routed.key()
-        )  # fmt: skip
-        answer = await self._run_command(routed.stored, parsed, call)
-        drafts = desk.outbox.drafts(message.address, answer.text, reply_to=message.message_key)
-        at = desk.clock.now()
-        claimed = desk.outbox.claim(message.address)
-
-        def write(tx: Tx) -> tuple[tuple[delivery.Delivery, ...], turns.Turn | None] | None:
-            if not self._decide(tx, routed, InboundState.ANSWERED, f"/{parsed.name}"):
-                return None
-            rows = delivery.insert(tx, drafts, turn_id=None, boot=desk.boot, at=at, begin_first=claimed)
-            return rows, turns.insert(tx, answer.turn, at=at) if answer.turn else None
-
-        written = None
-        try:
-            written = await desk.ledger.write(write)
-        finally:
-            if claimed and written is None:
-                desk.outbox.release(message.address)
-        if written is not None:
-            desk.outbox.add(written[0], claimed=claimed)
-            if written[1] is not None:
-                desk.lanes.offer(written[1])
-
-    async def _run_command(self, stored: Stored, parsed: table.Parsed, call: Call) -> Answer:
-        """A command always has an answer, and one that must not happen twice does not, whatever ends in between."""
-        command = table.find(parsed.name)
-        if command is not None and command.once:
-            if stored.attempts:
-                return Answer(
-                    f"I was interrupted in the middle of /{command.name} and did not do it again. "
-                    "Look whether it took effect; if not, send it once more."
-                )
-            await self._desk.ledger.write(lambda tx: inbound.count_attempt(tx, [stored.seq]))
-        try:
-            return await table.answer(parsed, call)
-        except Exception as error:  # tried again with the rest of its batch it would happen twice
-            self._desk.log.error("command failed", action="command.error", command=parsed.name, exc_info=error)
-            return Answer(f"Something went wrong inside me over /{parsed.name}; my operator finds it in the log.")
 
 
 def _clean(message: InboundMessage) -> InboundMessage:

@@ -11,12 +11,16 @@ from hermesd.clock import Clock
 from hermesd.database import Database, Tx
 from hermesd.delivery.outbox import Outbox
 from hermesd.errors import ProfileUnavailable
+from hermesd.gateway import hold
+from hermesd.gateway.access import may_talk
+from hermesd.gateway.hold import Hold
 from hermesd.gateway.lanes import Lanes
 from hermesd.gateway.live import Live
 from hermesd.ledger import pause as pauses
 from hermesd.ledger import turn as turns
 from hermesd.ledger.pause import Pause
 from hermesd.ledger.turn import Outcome, Request, Turn, TurnState
+from hermesd.lineage import Origin
 from hermesd.ports import Log
 from hermesd.profile import ProfileContext, ProfileRegistry
 from hermesd.turn import limits
@@ -49,38 +53,40 @@ class Desk:
         except ProfileUnavailable as error:
             return error
 
-    def held(self, turn: Turn) -> str | None:
-        """Why a waiting turn may not run now; the reason is also the key under which it is told once."""
+    def held(self, turn: Turn) -> Hold | None:
+        """Why a waiting turn may not run now."""
         if self.live.safe_mode:
-            return "safe mode"
-        if self.live.pauses and (scope := self._stopped_by(turn)) is not None:
-            return f"pause|{scope}"
+            return hold.safe_mode()
+        if self.live.pauses and (pause := self._stopped_by(turn)) is not None:
+            return hold.paused(pause)
+        if turn.address.adapter not in self.live.snapshot.access:
+            return hold.no_bot()
         found = self.open(turn.profile)
         if isinstance(found, ProfileUnavailable):
-            return unavailable(turn.profile, found)
+            return hold.unavailable(turn.profile, found)
         return None
 
-    def _stopped_by(self, turn: Turn) -> str | None:
+    def still_admitted(self, turn: Turn, ctx: ProfileContext) -> bool:
+        """Whether whoever asked may still talk: lists and profiles may have changed while the turn waited."""
+        if turn.origin is not Origin.PERSON:
+            return True
+        bot = self.live.snapshot.access[turn.address.adapter]
+        permitted = (turn.address.adapter, turn.user_id) in self.live.permits
+        return may_talk(turn.user_id, bot, ctx.settings.access, permitted=permitted)
+
+    def _stopped_by(self, turn: Turn) -> Pause | None:
         # a chat that got a new id stays paused under the old one
         chats = (turn.address.chat_id, *self.live.formerly(turn.address.adapter, turn.address.chat_id))
         scopes = (s for chat in chats for s in pauses.scopes_of(turn.address.in_chat(chat), turn.profile))
-        return next((scope for scope in scopes if scope in self.live.pauses), None)
+        return next((self.live.pauses[scope] for scope in scopes if scope in self.live.pauses), None)
 
-    async def tell_held(self, turn: Turn, reason: str) -> None:
+    async def tell_held(self, turn: Turn, reason: Hold) -> None:
         """Say once per place why messages wait."""
-        kind, _, rest = reason.partition("|")
-        if kind == "pause":
-            pause = self.live.pauses.get(rest)
-            note = f" ({pause.note})" if pause and pause.note else ""
-            text = f"I am paused here{note}. Your messages are kept and answered when I go on."
-        elif kind == "unavailable":
-            _, why, hint = rest.split("|", 2)
-            text = f"{why[:1].upper()}{why[1:]}; {hint}."
-        else:
-            text = "I was stopped several times in a row and wait for my operator. Your messages are kept."
-        key, at = f"{reason}|{turn.address}", self.clock.now()
+        key, at = f"{reason.key}{turn.address}", self.clock.now()
+        if not reason.text:
+            return
         if await self.ledger.write(lambda tx: pauses.say_once(tx, key, at=at)):
-            await self.outbox.post(turn.address, text, reply_to=turn.message_key)
+            await self.outbox.post(turn.address, reason.text, reply_to=turn.message_key)
 
     async def pause(self, pause: Pause) -> bool:
         """Stop a scope, durably."""
@@ -93,7 +99,7 @@ class Desk:
 
         def lift(tx: Tx) -> bool:
             if scope == "all":
-                pauses.forget_notices(tx, "safe mode|")
+                pauses.forget_notices(tx, hold.SAFE_MODE)
             return pauses.lift(tx, scope)
 
         lifted = await self.ledger.write(lift)
@@ -135,8 +141,3 @@ class Desk:
         turn = await self.ledger.write(lambda tx: turns.insert(tx, request, at=at))
         self.lanes.offer(turn)
         return turn
-
-
-def unavailable(profile: str, error: ProfileUnavailable) -> str:
-    """The reason to hold a turn whose profile cannot be used."""
-    return f"unavailable|{profile}|{error.message}|{error.hint}"

@@ -18,7 +18,7 @@ class Intake:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._decider = Decider(desk)
+        self._decider = Decider(desk, lambda key: self._pump(key).nudge())
         self._pumps: dict[AdapterKey, Pump] = {}
         self._tasks: TaskGroup | None = None
 
@@ -41,6 +41,7 @@ class Intake:
         """Decide until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            self._decider.start(tasks)
             for pump in self._pumps.values():
                 pump.start(tasks)
             await anyio.sleep_forever()
@@ -49,6 +50,7 @@ class Intake:
         """Return when every stored event has been decided (drain)."""
         for pump in list(self._pumps.values()):
             await pump.empty()
+        await self._decider.settled()
 
     def _pump(self, key: AdapterKey) -> Pump:
         pump = self._pumps.get(key)

@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from hermesd.address import AdapterKey
+from hermesd.gateway.hold import Hold
 from hermesd.ledger.turn import Turn
 from hermesd.ports import Log
 
@@ -57,8 +58,8 @@ class Lanes:
         self,
         run: Callable[[Turn], Awaitable[None]],
         *,
-        held: Callable[[Turn], str | None],
-        on_hold: Callable[[Turn, str], Awaitable[None]],
+        held: Callable[[Turn], Hold | None],
+        on_hold: Callable[[Turn, Hold], Awaitable[None]],
         bounds: Callable[[], Bounds],
         log: Log,
     ) -> None:
@@ -202,7 +203,7 @@ class Lanes:
         self._line_up(lane)
         self._dispatch()
 
-    async def _tell(self, turn: Turn, reason: str) -> None:
+    async def _tell(self, turn: Turn, reason: Hold) -> None:
         await self._on_hold(turn, reason)
 
     def _dispatch(self) -> None:

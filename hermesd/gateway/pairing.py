@@ -30,12 +30,14 @@ def wish(message: InboundMessage, *, at: float) -> Pairing:
     )
 
 
-def offer(tx: Tx, asked: Pairing) -> str | None:
-    """Store the wish; the text for the stranger, or None where they have a code already or too many wait."""
-    stored = pairing.ask(tx, asked, most=MOST_WAITING)
-    if stored is not asked:
-        return None
+def offer(asked: Pairing) -> str:
+    """The text for the stranger."""
     return (
         f"I do not know you yet. Your id is `{asked.user_id}` and your pairing code is **{asked.code}**.\n"
         f"Give the code to whoever runs me; they type `hermesd pairing approve {asked.code}` within an hour."
     )
+
+
+def store(tx: Tx, asked: Pairing) -> bool:
+    """Keep the wish; False where this person has a code already, or too many others wait."""
+    return pairing.ask(tx, asked, most=MOST_WAITING) is asked

@@ -15,10 +15,11 @@ BATCH = 64
 class Pump:
     """One bot's queue of stored events."""
 
-    def __init__(self, key: AdapterKey, decide: Callable[[Sequence[Stored]], Awaitable[None]]) -> None:
+    def __init__(self, key: AdapterKey, decide: Callable[[AdapterKey, Sequence[Stored]], Awaitable[None]]) -> None:
         self._key = key
         self._decide = decide
         self._queue: list[Stored] = []
+        self._nudged = False
         self._work = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
@@ -33,17 +34,25 @@ class Pump:
         self._idle = anyio.Event() if self._idle.is_set() else self._idle
         self._work.set()
 
+    def nudge(self) -> None:
+        """Something that was put off may be decided now, even if nothing new came."""
+        self._idle = anyio.Event() if self._idle.is_set() else self._idle
+        self._nudged = True
+        self._work.set()
+
     def start(self, tasks: TaskGroup) -> None:
         tasks.start_soon(self._run, name=f"intake:{self._key}")
 
     async def empty(self) -> None:
+        """Return when nothing waits to be decided."""
         await self._idle.wait()
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
             self._work = anyio.Event()
-            while self._queue:
+            while self._queue or self._nudged:
+                self._nudged = False
                 batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
-                await self._decide(batch)
+                await self._decide(self._key, batch)
             self._idle.set()

@@ -19,7 +19,7 @@ from hermesd.ledger import turn as turns
 from hermesd.ledger import usage as spending
 from hermesd.ledger.delivery import Delivery, Draft
 from hermesd.ledger.turn import Outcome, Turn, TurnState
-from hermesd.ports import Engine, EngineReply, Log, Row, Usage
+from hermesd.ports import Engine, EngineReply, Log, Row, ToolCall, ToolGate, ToolOutcome, ToolSpec, Usage
 from hermesd.profile import ProfileContext
 from hermesd.session import SessionStore
 from hermesd.turn import budget, history, limits, prompt
@@ -68,11 +68,15 @@ class TurnRunner:
             ctx.log.warning("no answer", action="turn.failed", turn=turn.id, detail=error.message)
             await self._end(turn, Outcome(TurnState.FAILED, error.message), apology(error))
         except UserError as error:
-            await self._end(turn, Outcome(TurnState.REFUSED, error.message), f"{error.message} {error.hint}".strip())
+            await self._end(turn, Outcome(TurnState.REFUSED, error.message), error.told)
         except Exception as error:  # a turn always ends visibly, whatever was wrong
             ctx.log.error("turn failed", action="turn.failed", turn=turn.id, exc_info=error)
             text = "Something went wrong inside me; my operator finds it in the log. /retry tries again."
             await self._end(turn, Outcome(TurnState.FAILED, type(error).__name__), text)
+
+    async def refuse(self, turn: Turn, reason: str, text: str) -> None:
+        """End a waiting turn that is not to run, visibly."""
+        await self._end(turn, Outcome(TurnState.REFUSED, reason), text)
 
     async def flush(self) -> None:
         """Write what is only remembered; called before the daemon ends, which a full disk must not prevent."""
@@ -120,8 +124,8 @@ class TurnRunner:
             ctx.name, ctx.soul, await memory.read(), turn.address, turn.user_name, self.tools.names(ctx)
         )
         request = budget.request(ctx.settings.model, prompt.build(voice), past, turn.text)
-        gate = self.tools.gate(turn, ctx, memory)
-        reply = await self._while_typing(turn, partial(engine.run, request, gate, spent=self._meter(turn)))
+        gate = _Metered(self.tools.gate(turn, ctx, memory))
+        reply = await self._while_typing(turn, partial(engine.run, request, gate, spent=self._meter(turn, gate)))
         outcome = Outcome(
             TurnState.DONE, session_id=session.id, reply=reply.text, rows=reply.rows, usage=reply.usage,
             model=reply.model,
@@ -129,7 +133,7 @@ class TurnRunner:
         if await self._end(turn, outcome, reply.text):
             await self._file(turn, session.id, reply, store)
 
-    def _meter(self, turn: Turn) -> Callable[[Usage], Awaitable[None]] | None:
+    def _meter(self, turn: Turn, gate: "_Metered") -> Callable[[Usage], Awaitable[None]] | None:
         allowances = self.allowances()
 
         async def spent(so_far: Usage) -> None:
@@ -139,45 +143,28 @@ class TurnRunner:
                 turns.spent(tx, turn.id, so_far)
                 return limits.over(tx, turn, so_far, allowances, day=day)
 
-            if await self.ledger.write(record):
-                raise UserError("That took the rest of a limit for today, so I stopped here.", hint="/usage shows it.")
+            gate.used_up = await self.ledger.write(record)
 
         return spent if allowances else None
 
     async def _end(self, turn: Turn, outcome: Outcome, text: str) -> bool:
         """Outcome, delivery rows, settled usage and audit in one commit; False when the turn had ended already."""
         drafts = self.outbox.drafts(turn.address, text, reply_to=self._reply_to(turn))
-        claimed = self.outbox.claim(turn.address)
-        done = None
-        # once begun it is seen to its end: rows that are stored must reach the sender
-        with anyio.CancelScope(shield=True):
-            try:
-                done = await self.ledger.write(self._finish(turn, outcome, drafts, begin_first=claimed))
-            finally:
-                if claimed and done is None:
-                    self.outbox.release(turn.address)
-            if done is None:
-                return False
-            self.outbox.add(done.rows, claimed=claimed)
-            if done.warning is not None:
-                await self.outbox.post(turn.address, done.warning)
-        return True
-
-    def _finish(
-        self, turn: Turn, outcome: Outcome, drafts: Sequence[Draft], *, begin_first: bool
-    ) -> Callable[[Tx], "_Done | None"]:
         at, allowances = self.clock.now(), self.allowances()
 
-        def finish(tx: Tx) -> _Done | None:
+        def finish(tx: Tx, begin: bool) -> tuple[Sequence[Delivery], _Ended] | None:
             if not turns.end(tx, turn.id, outcome, at=at):
                 spending.release(tx, turn.id)
                 return None
             warning = limits.settle(tx, turn, turns.used(tx, turn.id), allowances, day=limits.day_of(at))
             self._record(tx, turn, f"turn.{outcome.state}", at, rule=outcome.reason)
-            rows = delivery.insert(tx, drafts, turn_id=turn.id, boot=self.boot, at=at, begin_first=begin_first)
-            return _Done(rows, warning)
+            rows = delivery.insert(tx, drafts, turn_id=turn.id, boot=self.boot, at=at, begin_first=begin)
+            return rows, _Ended(warning)
 
-        return finish
+        ended = await self.outbox.store(turn.address, finish)
+        if ended is not None and ended.warning is not None:
+            await self.outbox.post(turn.address, ended.warning)
+        return ended is not None
 
     async def _file(self, turn: Turn, session_id: str, reply: EngineReply, store: SessionStore) -> None:
         user = Row("user", turn.text)
@@ -231,10 +218,26 @@ class TurnRunner:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    rows: tuple[Delivery, ...]
+class _Ended:
     #: a spending limit is nearly used up
     warning: str | None
+
+
+@dataclass(slots=True)
+class _Metered:
+    """Lets a turn's last answer through when it used up a limit, but no further step."""
+
+    gate: ToolGate
+    used_up: bool = False
+
+    @property
+    def specs(self) -> Sequence[ToolSpec]:
+        return self.gate.specs
+
+    async def call(self, call: ToolCall) -> ToolOutcome:
+        if self.used_up:
+            raise UserError("that took the rest of a limit for today, so I stopped here", hint="/usage shows it")
+        return await self.gate.call(call)
 
 
 def _give_back(tx: Tx, turn_id: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from hermesd.address import AdapterKey, Address
 from hermesd.gateway import access, conversation
+from hermesd.gateway.access import Rights
 from hermesd.gateway.admission import Admit, Ignore, Migrate, Pair, Refuse, admit
 from hermesd.message import Attachment, InboundMessage, MessageKind, Sender
 from hermesd.ports import AccessSettings
@@ -24,16 +25,16 @@ def message(user: str = "ada", text: str = "hello", kind: str = "dm", **fields: 
 @pytest.mark.parametrize(
     ("said", "bot", "profile", "permitted", "verdict"),
     [
-        (message(), OPEN, None, False, Admit(admin=False)),
-        (message(), ADA, None, False, Admit(admin=False)),
-        (message(), AccessSettings(admins=("ada",)), None, False, Admit(admin=True)),
-        (message(), AccessSettings(), None, True, Admit(admin=False)),
-        (message(what="edit"), ADA, None, False, Admit(admin=False)),
-        (message(text="", attachments=(Attachment("photo", "p", "r"),)), ADA, None, False, Admit(admin=False)),
-        (message(kind="group"), ADA, None, False, Admit(admin=False)),
+        (message(), OPEN, None, False, Admit(Rights())),
+        (message(), ADA, None, False, Admit(Rights())),
+        (message(), AccessSettings(admins=("ada",)), None, False, Admit(Rights(bot=True, profile=True))),
+        (message(), AccessSettings(), None, True, Admit(Rights())),
+        (message(what="edit"), ADA, None, False, Admit(Rights())),
+        (message(text="", attachments=(Attachment("photo", "p", "r"),)), ADA, None, False, Admit(Rights())),
+        (message(kind="group"), ADA, None, False, Admit(Rights())),
         (message(kind="group", addressed=False), ADA.model_copy(update={"require_mention": False}), None, False,
-         Admit(admin=False)),
-        (message(kind="dm", addressed=False), ADA, None, False, Admit(admin=False)),
+         Admit(Rights())),
+        (message(kind="dm", addressed=False), ADA, None, False, Admit(Rights())),
         (message(what="migration", migrated_to="n"), AccessSettings(), None, False, Migrate("n")),
         (message(what="migration"), OPEN, None, False, Ignore("service message")),
         (message(what="service"), OPEN, None, False, Ignore("service message")),
@@ -93,7 +94,7 @@ def test_ids_are_compared_whole_and_exactly() -> None:
     """A name, a longer id, another case or a blank beside it opens nothing (ISO-09)."""
     for close in ("Ada", "ada ", "ad", "adaa", "", "everyone"):
         assert not access.may_talk(close, ADA, None, permitted=False)
-        assert not access.administers(close, AccessSettings(admins=("ada",)), None)
+        assert not access.rights_of(close, AccessSettings(admins=("ada",)), None) != access.NO_RIGHTS
 
 
 @pytest.mark.parametrize(

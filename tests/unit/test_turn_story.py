@@ -311,6 +311,9 @@ async def test_tokens_count_however_a_turn_ends(home: Any, end: str) -> None:
     async def answers(profile: str, request: Any, gate: Any) -> str:
         if end == "error":
             raise EngineError("broken")
+        if end == "limit":
+            # a last answer would be let through; one more step is not
+            await gate.call(ToolCall("c1", "list_files", "{}"))
         reached.set()
         await asyncio.Event().wait()
         return ""

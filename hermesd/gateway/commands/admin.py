@@ -13,12 +13,20 @@ from hermesd.ledger.pause import Pause, scopes_of
 async def pause(call: Call) -> Answer:
     """Durable; messages are kept."""
     what, note = scope.read(call.args, call.message.address, call.resolution.profile)
-    new = await call.desk.pause(Pause(what, _actor(call), note, call.desk.clock.now()))
+    _check(call, what)
+    new = await call.desk.pause(Pause(what, call.actor, note, call.desk.clock.now()))
     await _record(call, "pause.set", what)
     name = scope.in_words(what)
     if not new:
         return Answer(f"{name.capitalize()} was paused already.")
     return Answer(f"Paused: {name}. Messages are kept. /resume {call.args.split(' ')[0] or 'chat'} goes on.")
+
+
+def _check(call: Call, what: str) -> None:
+    if what.startswith(("all", "bot:")) and not call.rights.bot:
+        raise UserError(
+            f"stopping {scope.in_words(what)} is for this bot's admins", hint="/pause chat or profile is yours"
+        )
 
 
 def ends_pause(call: Call) -> bool:
@@ -34,6 +42,7 @@ async def unpause(call: Call) -> Answer:
     what, _ = scope.read(call.args, call.message.address, call.resolution.profile)
     if not call.args:
         what = next(s for s in reversed(stopping) if s in call.desk.live.pauses)
+    _check(call, what)
     lifted = await call.desk.resume(what)
     await _record(call, "pause.lifted", what)
     still = next((s for s in stopping if s in call.desk.live.pauses), None)
@@ -48,7 +57,7 @@ async def bind(call: Call) -> Answer:
         raise UserError("Which profile?", hint=f"/bind NAME with one of: {names}")
     written = await call.desk.bind(call.message.address, call.args)
     await _record(call, "route.bound", call.args)
-    return Answer(f"Done: `{call.args}` answers here from the next message on.\n```yaml\n{written}\n```")
+    return Answer(f"Done: `{call.args}` answers here from the next message on. In the configuration: `{written}`")
 
 
 async def reload(call: Call) -> Answer:
@@ -65,11 +74,7 @@ def report_in_words(report: Mapping[str, Any]) -> str:
 
 
 async def _record(call: Call, kind: str, target: str) -> None:
-    at, actor, where = call.desk.clock.now(), _actor(call), str(call.message.address)
+    at, actor, where = call.desk.clock.now(), call.actor, str(call.message.address)
     await call.desk.ledger.write(
         lambda tx: audit.append(tx, at=at, kind=kind, actor=actor, subject=where, target=target)
     )
-
-
-def _actor(call: Call) -> str:
-    return f"{call.message.address.adapter}:{call.message.sender.id}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hermesd.address import ConversationKey
 from hermesd.errors import ProfileUnavailable, UserError
+from hermesd.gateway.access import NO_RIGHTS, Rights
 from hermesd.gateway.desk import Desk
 from hermesd.ledger.turn import Request
 from hermesd.message import InboundMessage
@@ -19,13 +20,18 @@ class Call:
     message: InboundMessage
     #: what stands behind the command's name, stripped
     args: str
-    admin: bool
+    rights: Rights
     resolution: Resolution
     #: the routed profile, or why it cannot be had
     profile: ProfileContext | ProfileUnavailable
     desk: Desk
     #: the conversation, where a profile is routed
     key: ConversationKey | None
+
+    @property
+    def actor(self) -> str:
+        """Who wrote it, as the audit log names people."""
+        return f"{self.message.address.adapter}:{self.message.sender.id}"
 
     def ctx(self) -> ProfileContext:
         """The routed profile. Raises ProfileUnavailable, which is shown to the person."""
@@ -61,7 +67,7 @@ class Command:
     help: str
     handler: Handler
     aliases: tuple[str, ...] = ()
-    admin: bool = False
+    needs: Rights = NO_RIGHTS
     #: doing it twice is worse than not doing it: after a crash in the middle the person is asked
     once: bool = False
     #: how its arguments are written, for /help

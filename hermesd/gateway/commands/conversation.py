@@ -1,6 +1,5 @@
 """Commands about the conversation itself."""
 
-from dataclasses import replace
 from uuid import uuid4
 
 from hermesd.errors import UserError
@@ -60,7 +59,7 @@ def _again(call: Call, last: Turn) -> Request:
         user_id=call.message.sender.id,
         user_name=call.message.sender.name,
         text=last.text,
-        lineage=replace(last.lineage, chain=()) if last.lineage.human else Lineage(turn_id, None),
+        lineage=Lineage(turn_id, call.actor),
         epoch=call.desk.live.snapshot.epoch,
         role=last.role,
         message_key=call.message.message_key,
@@ -94,7 +93,7 @@ async def resume(call: Call) -> Answer:
 
     From an admin where something is paused, or with a scope behind it, it ends the pause instead.
     """
-    if call.admin and admin.ends_pause(call):
+    if call.rights.profile and admin.ends_pause(call):
         return await admin.unpause(call)
     if not call.args:
         raise UserError("Which one?", hint="/sessions lists them; then /resume ID.")

@@ -30,13 +30,18 @@ async def profile(call: Call) -> Answer:
 def _why(call: Call) -> str:
     # where the configuration lies is nobody's business but the operator's
     route = call.resolution.route
-    return call.resolution.why if call.admin or route is None else f"route {route.label}"
+    return call.resolution.why if call.rights.bot or route is None else f"route {route.label}"
 
 
 async def whoami(call: Call) -> Answer:
     sender, key = call.message.sender, call.message.address.adapter
-    rights = "admin" if call.admin else "may talk"
-    return Answer(f"You are `{sender.id}` on {key.platform} ({rights} with bot `{key.bot_id}`).")
+    return Answer(f"You are `{sender.id}` on {key.platform}: {_role(call)} bot `{key.bot_id}`.")
+
+
+def _role(call: Call) -> str:
+    if call.rights.bot:
+        return "an admin of"
+    return "an admin of this profile, talking to" if call.rights.profile else "somebody who may talk to"
 
 
 async def whereami(call: Call) -> Answer:
@@ -44,7 +49,7 @@ async def whereami(call: Call) -> Answer:
     address = call.message.address
     bots = [key.bot_id for key in call.desk.bots.of_platform(address.adapter.platform)]
     lines = route_lines(address, call.resolution.profile or "PROFILE", bots)
-    hint = "\nAdmins: /bind PROFILE writes it for you." if call.admin else ""
+    hint = "\nAdmins: /bind PROFILE writes it for you." if call.rights.bot else ""
     return Answer(f"This place is `{address}`.\n```yaml\n{lines}\n```{hint}")
 
 
@@ -58,7 +63,7 @@ async def status(call: Call) -> Answer:
         busy = "working on an answer" if desk.lanes.running(name) else "idle"
         lines.append(f"- here: {busy}, {desk.lanes.waiting(name)} waiting")
     lines += [f"- paused: {s}" for s in scopes_of(address, call.resolution.profile) if s in desk.live.pauses]
-    if call.admin:
+    if call.rights.bot:
         lines += _whole_daemon(call)
     return Answer("\n".join(lines))
 

@@ -4,17 +4,22 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from hermesd.errors import UserError
+from hermesd.gateway.access import BOT_ADMIN, NO_RIGHTS, PROFILE_ADMIN
 from hermesd.gateway.commands import admin, conversation, info
 from hermesd.gateway.commands.call import Answer, Call, Command
 
 
 async def help_(call: Call) -> Answer:
     """Made from the table itself."""
-    shown = [command for command in COMMANDS if call.admin or not command.admin]
-    lines = [f"/{c.name}{f' {c.usage}' if c.usage else ''}: {c.help}{' (admin)' if c.admin else ''}" for c in shown]
+    shown = [command for command in COMMANDS if call.rights.cover(command.needs)]
+    lines = [f"/{c.name}{f' {c.usage}' if c.usage else ''}: {c.help}{_for_whom(c)}" for c in shown]
     name = call.resolution.profile
     who = f"Profile `{name}` answers here." if name else "No profile is routed here."
     return Answer(f"Write to me as you would to a person. {who}\n\n" + "\n".join(f"- {line}" for line in lines))
+
+
+def _for_whom(command: Command) -> str:
+    return " (admin)" if command.needs.profile else ""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -31,9 +36,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("sessions", "your conversations here", conversation.sessions),
     Command("resume", "go back to an earlier conversation", conversation.resume, usage="<id>"),
     Command("title", "name this conversation", conversation.title, usage="<text>"),
-    Command("pause", "stop answering; /resume goes on", admin.pause, admin=True, usage="[all|bot|profile|chat] [note]"),
-    Command("bind", "let a profile answer here", admin.bind, admin=True, usage="<profile>"),
-    Command("reload", "read the configuration again", admin.reload, admin=True),
+    Command(
+        "pause",
+        "stop answering; /resume goes on",
+        admin.pause,
+        needs=PROFILE_ADMIN,
+        usage="[all|bot|profile|chat] [note]",
+    ),
+    Command("bind", "let a profile answer here", admin.bind, needs=BOT_ADMIN, usage="<profile>"),
+    Command("reload", "read the configuration again", admin.reload, needs=BOT_ADMIN),
 )
 
 
@@ -63,7 +74,7 @@ def find(name: str) -> Command | None:
 
 def menu() -> tuple[tuple[str, str], ...]:
     """What a platform's own command menu shows: everything everybody may use."""
-    return tuple((command.name, command.help) for command in COMMANDS if not command.admin)
+    return tuple((command.name, command.help) for command in COMMANDS if command.needs == NO_RIGHTS)
 
 
 async def answer(parsed: Parsed, call: Call) -> Answer:
@@ -73,12 +84,13 @@ async def answer(parsed: Parsed, call: Call) -> Answer:
         near = get_close_matches(parsed.name, [known.name for known in COMMANDS], 1)
         hint = f" Did you mean /{near[0]}?" if near else ""
         return Answer(f"I do not know /{parsed.name}.{hint} /help lists what I understand.")
-    if command.admin and not call.admin:
+    if not call.rights.cover(command.needs):
+        whose = "this bot's" if command.needs.bot else "this bot's or this profile's"
         return Answer(
-            f"/{command.name} is for this bot's admins. Your id is `{call.message.sender.id}`; "
+            f"/{command.name} is for {whose} admins. Your id is `{call.message.sender.id}`; "
             "whoever runs me can add it to `access.admins`."
         )
     try:
         return await command.handler(call)
     except UserError as error:
-        return Answer(f"{error.message} {error.hint}".strip())
+        return Answer(error.told)
