@@ -70,7 +70,9 @@ class Desk:
         """Whether whoever asked may still talk: lists and profiles may have changed while the turn waited."""
         if turn.origin is not Origin.PERSON:
             return True
-        bot = self.live.snapshot.access[turn.address.adapter]
+        bot = self.live.snapshot.access.get(turn.address.adapter)
+        if bot is None:
+            return True  # it left in this moment: what has begun ends, its answer is kept for the bot's return
         permitted = (turn.address.adapter, turn.user_id) in self.live.permits
         return may_talk(turn.user_id, bot, ctx.settings.access, permitted=permitted)
 
