@@ -58,6 +58,11 @@ class World:
         with anyio.fail_after(GUARD):
             return await self.telegram.wait_for_message(wanted, after=after)
 
+    async def polling(self, *bots: BotAccount) -> None:
+        """Each of these bots waits in a long poll, its second one at least."""
+        with anyio.fail_after(GUARD):
+            await self.telegram.until(lambda: all(bot.polls > 1 and not bot.queue for bot in bots))
+
     async def fetched(self) -> None:
         """Every update has been confirmed by its bot."""
         with anyio.fail_after(GUARD):

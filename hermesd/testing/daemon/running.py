@@ -191,6 +191,7 @@ async def running(installation: "Installation", clock: Clock) -> AsyncIterator[D
                 try:
                     with anyio.fail_after(GUARD):
                         await daemon.ready.wait()
+                        await notices.wait_ready(1)
                     yield daemon
                 except Exception as error:  # noqa: BLE001  # raised again below, outside the group, as itself
                     failure = error
