@@ -7,8 +7,11 @@ What it cannot find without an anchor: a cut at the very end, or a rewrite by so
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hermesd.database import Tx
@@ -160,6 +163,12 @@ def verify(tx: Tx, anchor: Anchor | None = None) -> Verification:
             ok=False, count=count, first_bad=count + 1, why=f"the log ends before {anchor.id}: rows were cut off"
         )
     return Verification(ok=True, count=count)
+
+
+def verify_file(ledger: Path, anchor: Anchor | None = None) -> Verification:
+    """The same over a file, on a connection of its own that only reads. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as tx:
+        return verify(tx, anchor)
 
 
 def _rows(tx: Tx) -> Iterator[tuple[Any, ...]]:

@@ -12,7 +12,9 @@ from hermesd.ports import Log
 from hermesd.settings import Loaded, Settings
 
 #: settings that only a new process can take up
-FIXED = ("profiles_dir", "api")
+FIXED = ("profiles_dir", "api", "crash_limit")
+#: seconds the taking up of a configuration may last, however the daemon is asked to stop meanwhile
+APPLY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Reloader:
             report = refused(loaded.problems, self._epoch(), self._clock.now())
         else:
             # once begun it is seen to its end, whoever asked and went away: never half a configuration
-            with anyio.CancelScope(shield=True):
+            with anyio.fail_after(APPLY_SECONDS, shield=True):
                 report = await self._apply(loaded.settings)
         say = self._log.error if report.result == "rejected" else self._log.info
         say(

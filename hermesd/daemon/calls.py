@@ -3,7 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+from anyio import to_thread
 
 from hermesd import __version__, audit
 from hermesd.adapter.registry import Bot
@@ -11,12 +14,11 @@ from hermesd.address import AdapterKey, Address
 from hermesd.database import Tx
 from hermesd.errors import ProfileUnavailable, UserError
 from hermesd.gateway.desk import Desk
-from hermesd.gateway.intake import Intake
-from hermesd.ledger import delivery, inbound, pairing
+from hermesd.ledger import boot, delivery, inbound, pairing
 from hermesd.ledger import turn as turns
 from hermesd.ledger.pairing import Pairing
 from hermesd.ledger.pause import Pause
-from hermesd.ports import OffersLinks
+from hermesd.ports import Finding, OffersLinks
 from hermesd.route import Route
 from hermesd.turn.limits import day_of
 
@@ -34,8 +36,7 @@ class Birth:
     #: monotonic seconds
     started: float
     config: str
-    state: str
-    loaded_at: float
+    state: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,6 @@ class Calls:
     """The handlers, by the names the command line uses."""
 
     desk: Desk
-    intake: Intake
     birth: Birth
 
     def table(self) -> Mapping[str, Handler]:
@@ -69,9 +69,10 @@ class Calls:
             "uptime": desk.clock.monotonic() - self.birth.started,
             "epoch": live.snapshot.epoch,
             "config": {
-                "path": self.birth.config, "digest": live.snapshot.settings.digest, "loaded_at": self.birth.loaded_at,
+                "path": self.birth.config, "digest": live.snapshot.settings.digest,
+                "loaded_at": live.snapshot.applied_at,
             },
-            "state": self.birth.state,
+            "state": str(self.birth.state),
             "safe_mode": live.safe_mode,
             "bots": [_bot(bot) for bot in desk.bots.values()],
             "profiles": {"total": len(desk.profiles), "broken": _broken(desk)},
@@ -151,12 +152,14 @@ class Calls:
         return {"profile": found.profile, "role": found.role, "why": found.why, "considered": considered}
 
     async def audit_tail(self, args: Args) -> Any:
-        limit, kind = int(args.get("limit", 50)), args.get("kind")
+        limit, kind = min(max(int(args.get("limit", 50)), 1), 1000), args.get("kind")
         events = await self.desk.ledger.read(lambda tx: audit.tail(tx, limit, kind=kind))
         return [_event(event) for event in events]
 
     async def audit_verify(self, args: Args) -> Any:
-        return asdict(await self.desk.ledger.read(audit.verify))
+        # on a connection of its own: a long log must not keep messages waiting
+        ledger, anchor = self.birth.state / "ledger.db", await self.desk.ledger.read(boot.anchor)
+        return asdict(await to_thread.run_sync(audit.verify_file, ledger, anchor))
 
     async def pairing_list(self, args: Args) -> Any:
         at = self.desk.clock.now()
@@ -178,7 +181,10 @@ class Calls:
     async def doctor(self, args: Args) -> Any:
         found = []
         for bot in self.desk.bots.values():
-            findings = await bot.adapter.probe() if bot.adapter is not None else ()
+            try:
+                findings = await bot.adapter.probe() if bot.adapter is not None else ()
+            except Exception as error:  # noqa: BLE001  # one bot's trouble must not hide what the others have to say
+                findings = (Finding("error", f"cannot be looked at: {type(error).__name__}: {error}", bot.fix),)
             found.append({"bot": str(bot.key), "findings": [asdict(finding) for finding in findings]})
         return found
 
@@ -212,20 +218,25 @@ class Calls:
             case "bot":
                 platform, _, bot_id = what.partition("/")
                 key = AdapterKey(platform, bot_id)
-                if key not in self.desk.bots:
-                    known = ", ".join(str(bot) for bot in self.desk.bots)
-                    raise UserError(f"there is no bot {what!r}", hint=f"write one of: {known}")
+                self._known_bot(key)
                 return f"bot:{key}"
             case "profile":
                 if what not in {*self.desk.profiles, *self.desk.profiles.unavailable()}:
                     raise UserError(f"there is no profile {what!r}", hint="`hermesd profiles list` shows them")
                 return f"profile:{what}"
             case "chat":
-                return f"chat:{self._address(what)}"
+                address = self._address(what)
+                self._known_bot(address.adapter)
+                return f"chat:{address}"
             case _:
                 raise UserError(
                     f"{text!r} is no scope", hint="write all, bot:PLATFORM/BOT, profile:NAME or chat:ADDRESS"
                 )
+
+    def _known_bot(self, key: AdapterKey) -> None:
+        if key not in self.desk.bots:
+            known = ", ".join(str(bot) for bot in self.desk.bots) or "none is configured"
+            raise UserError(f"there is no bot {str(key)!r}", hint=f"write one of: {known}")
 
     def _address(self, text: str) -> Address:
         platform = text.partition(":")[0]

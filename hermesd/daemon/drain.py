@@ -33,6 +33,12 @@ class Drain:
 
     async def run(self, budget: float) -> None:
         """Come to rest within `budget` seconds; what does not finish is parked and taken up by the next start."""
+        try:
+            await self._come_to_rest(budget)
+        finally:
+            self.outbox.abandon()
+
+    async def _come_to_rest(self, budget: float) -> None:
         end = self.clock.monotonic() + budget
         with anyio.move_on_after(budget * INTAKE_SHARE):
             await self.fleet.stop_intake()

@@ -12,11 +12,13 @@ from hermesd.adapter.registry import AdapterRegistry, Bot
 from hermesd.adapter.supervisor import close, supervise
 from hermesd.address import AdapterKey
 from hermesd.clock import Clock
-from hermesd.errors import HermesdError, SecretUnavailable
+from hermesd.errors import LedgerUnavailable, SecretUnavailable
 from hermesd.ports import Adapter, AdapterPlugin, BotSettings, BotState, Log, SecretRef
 
 #: seconds a bot gets to stop before its restart goes on without it
 STOP_SECONDS = 10.0
+#: seconds between two tries to take up left-overs while the ledger cannot be read
+TAKE_UP_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -144,7 +146,14 @@ class Fleet:
         return adapter
 
     async def _take_up(self, key: AdapterKey) -> None:
-        await self.take_up(key)
+        while True:
+            try:
+                await self.take_up(key)
+            except LedgerUnavailable as error:
+                self.log.warning("left-overs wait", action="bot.take_up", bot=str(key), detail=error.message)
+                await self.clock.sleep(TAKE_UP_SECONDS)
+            else:
+                return
 
     def _changed(self, bot: Bot) -> None:
         self.changed.set()
@@ -156,8 +165,8 @@ class Fleet:
     async def _publish_menu(self, adapter: Adapter) -> None:
         try:
             await adapter.commands(self.menu)
-        except HermesdError as error:
-            self.log.warning("menu not set", action="bot.menu", bot=str(adapter.key), detail=error.message)
+        except Exception as error:  # noqa: BLE001  # a menu is decoration; without it the bot still answers
+            self.log.warning("menu not set", action="bot.menu", bot=str(adapter.key), error=type(error).__name__)
 
     async def _halt(self, key: AdapterKey) -> None:
         berth = self._berths.pop(key, None)

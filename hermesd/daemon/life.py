@@ -22,10 +22,10 @@ from hermesd.api import HttpServer
 from hermesd.clock import Clock
 from hermesd.control import ControlServer
 from hermesd.daemon import house as composition
+from hermesd.daemon.applier import Applier, fingerprint
 from hermesd.daemon.binding import Binding
 from hermesd.daemon.calls import Birth, Calls
 from hermesd.daemon.drain import Drain
-from hermesd.daemon.fleet import FleetChange
 from hermesd.daemon.house import Ground, House
 from hermesd.daemon.upkeep import Upkeep
 from hermesd.database import Database, DatabaseHealth, Tx
@@ -37,8 +37,8 @@ from hermesd.ledger.schema import MIGRATIONS
 from hermesd.logs import Logging
 from hermesd.notify import LoopWatch, Notifier, Ready, Watchdog
 from hermesd.ports import AdapterPlugin, BotState, Log, SecretRef
-from hermesd.profile import ProfileDiff, ProfileRegistry, Survey
-from hermesd.reload import Reloader, Report, differences
+from hermesd.profile import ProfileRegistry
+from hermesd.reload import Reloader
 from hermesd.settings import Environment, Loaded, Settings, load
 from hermesd.turn import history, recovery
 
@@ -125,8 +125,6 @@ class Life:
         )
         at = self.clock.now()
         this = await ledger.write(lambda tx: boot.start(tx, at=at, pid=os.getpid(), version=__version__))
-        epoch = await ledger.write(lambda tx: boot.config_epoch(tx, settings.digest, at=at))
-        live = Live(Snapshot.of(epoch, settings))
         engines = EngineFactory(log=self.log, clock=self.clock, allow_null=self.allow_null)
         stack.push_async_callback(engines.close)
         profiles = ProfileRegistry(
@@ -139,7 +137,12 @@ class Life:
             crash=self.crash,
         )
         await stack.enter_async_context(profiles.running())
-        self.hide_secrets(profiles)
+        self._hide_secrets(profiles)
+        for name, why in profiles.unavailable().items():
+            self.log.warning("profile cannot run", action="profile.broken", profile=name, detail=why)
+        whole = fingerprint(settings, profiles.digest)
+        epoch = await ledger.write(lambda tx: boot.config_epoch(tx, whole, at=at))
+        live = Live(Snapshot.of(epoch, settings, at))
         await engines.warm()
         http = await stack.enter_async_context(HttpServer(self.log).running())
         return Ground(
@@ -148,7 +151,7 @@ class Life:
         )  # fmt: skip
 
     def _build(self, ground: Ground) -> tuple[House, Reloader]:
-        applier = _Applier(self, ground)
+        applier = Applier(ground, self.load, partial(self._took_up, ground))
         reloader = Reloader(
             load=applier.load, apply=applier.apply, epoch=lambda: ground.live.snapshot.epoch, clock=self.clock,
             log=self.log,
@@ -186,7 +189,7 @@ class Life:
         left = await ground.ledger.write(take_up)
         await self._mirror(ground)
         waiting = await ground.ledger.read(turns.queued)
-        filed = await history.file_left_over(ground.ledger, ground.profiles)
+        filed = await history.file_left_over(ground.ledger, ground.profiles, self.log)
         sending = await house.outbox.recover()
         for turn in waiting:
             house.lanes.offer(turn)
@@ -210,22 +213,22 @@ class Life:
         live.safe_mode = recovery.safe_mode(await ground.ledger.read(read), live.snapshot.settings.crash_limit)
 
     async def _begin(self, tasks: TaskGroup, ground: Ground, house: House, reloader: Reloader, started: float) -> None:
-        settings = ground.live.snapshot.settings
+        live = ground.live
         notifier = Notifier(self.environment.notify_socket)
         watchdog = Watchdog(self._watchdog_seconds())
         upkeep = Upkeep(ground.ledger, notifier, watchdog, self.clock, self.log)
-        birth = Birth(os.getpid(), started, str(self.config), str(self.state), self.clock.now())
-        control = ControlServer(self.state / "control.sock", Calls(house.desk, house.intake, birth).table(), self.log)
+        calls = Calls(house.desk, Birth(os.getpid(), started, str(self.config), self.state))
+        control = ControlServer(self.state / "control.sock", calls.table(), self.log)
         tasks.start_soon(LoopWatch(self.clock, watchdog.period or FROZEN_SECONDS).run, name="loop watch")
         tasks.start_soon(house.outbox.run, name="outbox")
         tasks.start_soon(house.intake.run, name="intake")
         tasks.start_soon(house.lanes.run, name="lanes")
         tasks.start_soon(house.fleet.run, name="fleet")
         tasks.start_soon(upkeep.prove_life, name="watchdog")
-        tasks.start_soon(upkeep.forget, settings.retention_days, name="retention")
+        tasks.start_soon(upkeep.forget, lambda: live.snapshot.settings.retention_days, name="retention")
         tasks.start_soon(self._serve_control, control, name="control")
         tasks.start_soon(self._reload_on_hangup, reloader, notifier, name="reload")
-        await house.fleet.apply(settings.bots)
+        await house.fleet.apply(live.snapshot.settings.bots)
         with anyio.move_on_after(BOTS_SECONDS):
             await _bots_settled(house)
         gc.collect()
@@ -236,7 +239,7 @@ class Life:
             "ready", action="daemon.ready", seconds=round(self.clock.monotonic() - started, 3), bots=bots,
             profiles=len(ground.profiles), epoch=ground.live.snapshot.epoch,
         )  # fmt: skip
-        self.on_ready(Ready(Calls(house.desk, house.intake, birth).open_links(), bots, tuple(ground.profiles)))
+        self.on_ready(Ready(calls.open_links(), bots, tuple(ground.profiles)))
 
     # --- loop ------------------------------------------------------------------------------------------------------
 
@@ -308,72 +311,16 @@ class Life:
 
         return read
 
-    def hide_secrets(self, profiles: ProfileRegistry) -> None:
+    def _took_up(self, ground: Ground, settings: Settings) -> None:
+        self._hide_secrets(ground.profiles)
+        self.logging.tune(settings.log.format, settings.log.level)
+
+    def _hide_secrets(self, profiles: ProfileRegistry) -> None:
         """Whatever stands in a profile's .env never reaches a log, a row or a model."""
         for name in profiles:
-            for value in profiles[name].secrets.values():
-                self.logging.redaction.add(value)
-
-
-@dataclass(slots=True)
-class _Applier:
-    """Takes up a validated configuration as a whole."""
-
-    life: Life
-    ground: Ground
-    house: House | None = None
-    _survey: Survey | None = None
-
-    async def load(self) -> Loaded:
-        """Read the configuration and every profile; nothing changes yet."""
-        self._survey = await self.ground.profiles.survey()
-        return await self.life.load(frozenset(self._survey.blueprints))
-
-    async def apply(self, new: Settings) -> Report:
-        """Swap in one step, then restart only the bots that need it."""
-        if self.house is None or self._survey is None:
-            raise RuntimeError("a reload before the house stood")
-        live, at = self.ground.live, self.life.clock.now()
-        old = live.snapshot
-        changed, fixed = differences(old.settings, new)
-        diff = self.ground.profiles.adopt(self._survey)
-        digest = f"{new.digest}:{self.ground.profiles.generation}" if diff.changed or diff.added else new.digest
-        epoch = old.epoch
-        if changed or diff.added or diff.changed or diff.removed:
-            epoch = await self.ground.ledger.write(lambda tx: self._record(tx, digest, changed, at))
-        live.snapshot = Snapshot.of(epoch, new)
-        self.life.hide_secrets(self.ground.profiles)
-        self.life.logging.tune(new.log.format, new.log.level)
-        fleet = await self.house.fleet.apply(new.bots)
-        self.house.lanes.refresh()
-        applied = (*(f"{name} changed" for name in changed), *_profiles(diff), *_bots(fleet))
-        return Report(
-            "applied" if applied or fixed else "unchanged", epoch, at, applied,
-            tuple(f"{name}: takes effect at the next start" for name in fixed),
-            tuple(str(problem) for problem in diff.problems if problem.level == "error"),
-        )  # fmt: skip
-
-    def _record(self, tx: Tx, digest: str, changed: tuple[str, ...], at: float) -> int:
-        audit.append(tx, at=at, kind="config.applied", actor="operator", detail={"changed": list(changed)})
-        pause.forget_notices(tx, "unavailable|")
-        return boot.config_epoch(tx, digest, at=at)
-
-
-def _profiles(diff: ProfileDiff) -> tuple[str, ...]:
-    return (
-        *(f"profile {name} added" for name in diff.added),
-        *(f"profile {name} changed" for name in diff.changed),
-        *(f"profile {name} removed" for name in diff.removed),
-        *(f"profile {name} kept as it was: its files have errors" for name in diff.kept),
-    )
-
-
-def _bots(change: FleetChange) -> tuple[str, ...]:
-    return (
-        *(f"bot {key} started" for key in change.started),
-        *(f"bot {key} stopped" for key in change.stopped),
-        *(f"bot {key} restarted" for key in change.restarted),
-    )
+            if name not in profiles.unavailable():
+                for value in profiles[name].secrets.confidential():
+                    self.logging.redaction.add(value)
 
 
 async def _bots_settled(house: House) -> None:

@@ -1,5 +1,6 @@
 """What has to happen now and then: proof of life for systemd, and forgetting what is old."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,21 +36,22 @@ class Upkeep:
         """Feed the watchdog while the loop turns and the ledger answers; runs until cancelled."""
         if self.watchdog.period <= 0:
             return
+        progress = {"ledger": self.clock.monotonic()}
         while True:
             try:
                 with anyio.fail_after(self.watchdog.period / 2):
                     await self.ledger.read(lambda tx: tx.execute("SELECT 1").fetchone())
+                progress["ledger"] = self.clock.monotonic()
             except (TimeoutError, HermesdError) as error:
                 self.log.error("the ledger does not answer", action="watchdog.late", error=type(error).__name__)
-            else:
+            if self.watchdog.due(progress, self.clock.monotonic()):
                 self.notifier.alive()
             await self.clock.sleep(self.watchdog.interval)
 
-    async def forget(self, retention_days: int) -> None:
-        """Delete what is older than the retention, now and every few hours; runs until cancelled."""
-        keep = max(retention_days, LEAST_DAYS) * _DAY
+    async def forget(self, retention_days: Callable[[], int]) -> None:
+        """Delete what is older than the retention in force, now and every few hours; runs until cancelled."""
         while True:
-            before = self.clock.now() - keep
+            before = self.clock.now() - max(retention_days(), LEAST_DAYS) * _DAY
 
             def purge(tx: Tx, before: float = before) -> None:
                 inbound.purge(tx, raw_before=before, rows_before=before)

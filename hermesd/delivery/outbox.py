@@ -1,7 +1,8 @@
 """The sender: one gate per (bot, chat), in order, from the ledger, surviving limits, resets and restarts."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TypeVar
@@ -67,6 +68,9 @@ class Outbox:
         self._stopping = False
         self._in_flight = 0
         self._quiet = anyio.Event()
+        #: what is seen to its end although its task is cancelled, until `abandon`
+        self._shields: set[anyio.CancelScope] = set()
+        self._abandoned = False
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -115,8 +119,9 @@ class Outbox:
         Once begun it is seen to its end: rows that are stored must reach the sender, so a cancellation waits.
         """
         claimed = self.claim(address)
+        done: tuple[Sequence[Delivery], T] | None = None
         rows: Sequence[Delivery] = ()
-        with anyio.CancelScope(shield=True):
+        with self._seen_through():
             try:
                 done = await self._ledger.write(lambda tx: work(tx, claimed))
                 rows = done[0] if done is not None else ()
@@ -194,6 +199,21 @@ class Outbox:
         if begun:
             await self._ledger.write(not_begun)
 
+    def abandon(self) -> None:
+        """The time to stop is up: let go of what hangs. The next start finds it begun and marks what it sends again."""
+        self._stopping = self._abandoned = True
+        for scope in tuple(self._shields):
+            scope.cancel()
+
+    @contextmanager
+    def _seen_through(self) -> Iterator[None]:
+        with anyio.CancelScope(shield=not self._abandoned) as scope:
+            self._shields.add(scope)
+            try:
+                yield
+            finally:
+                self._shields.discard(scope)
+
     def migrated(self, key: AdapterKey, old_chat: str, new_chat: str) -> None:
         """The ledger moved a chat to its new id: move what waits in memory as well."""
         gate = self._gates.get((key, old_chat))
@@ -250,7 +270,7 @@ class Outbox:
         self._in_flight += 1
         try:
             # a send that has begun is seen to its end: a cancelled one would have to go out again with a mark
-            with anyio.CancelScope(shield=True):
+            with self._seen_through():
                 await self._attempt(bucket, gate, row, adapter)
         finally:
             gate.hand = None

@@ -9,6 +9,8 @@ from hermesd.ledger.delivery import DeliveryState
 DUPLICATE_MARK = "♻️ *This may be a duplicate: the connection broke while it was being sent.*\n\n"
 #: seconds: first and longest wait before another try
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
+#: sends of one part that may end in an error nobody knows the meaning of
+MOST_UNKNOWN = 5
 #: a place that is gone is told to nobody; a place that is closed may open again
 _PARKED_REASONS = frozenset({"thread_closed"})
 
@@ -48,6 +50,9 @@ def judge(error: Exception, *, attempts: int) -> Verdict:
             return Verdict(gone, error.reason)
         case Ambiguous() | PlatformError():
             return Verdict(DeliveryState.AMBIGUOUS, "connection broke", backoff(attempts))
+        case _ if attempts >= MOST_UNKNOWN:
+            # a part that its adapter cannot cope with must not keep the rest of the chat waiting for ever
+            return Verdict(DeliveryState.FAILED, f"adapter error: {type(error).__name__}")
         case _:
             # an adapter's own mistake: nobody knows how far it came
             return Verdict(DeliveryState.AMBIGUOUS, type(error).__name__, backoff(attempts))

@@ -18,11 +18,14 @@ class Snapshot:
     settings: Settings
     routes: RouteTable
     access: dict[AdapterKey, AccessSettings]
+    #: Unix seconds
+    applied_at: float
 
     @classmethod
-    def of(cls, epoch: int, settings: Settings) -> "Snapshot":
-        access = {AdapterKey(bot.platform, bot.bot_id): bot.access for bot in settings.bots}
-        return cls(epoch, settings, settings.routes, access)
+    def of(cls, epoch: int, settings: Settings, at: float) -> "Snapshot":
+        """Of the bots only those that are enabled."""
+        access = {AdapterKey(bot.platform, bot.bot_id): bot.access for bot in settings.bots if bot.enabled}
+        return cls(epoch, settings, settings.routes, access, at)
 
 
 @dataclass(slots=True)

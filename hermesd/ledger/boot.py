@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from hermesd import audit
 from hermesd.database import Tx
 
-_START = "INSERT INTO boot(started_at, pid, version) VALUES (?, ?, ?)"
+_START = "INSERT INTO boot(started_at, pid, version, audit_id, audit_hash) VALUES (?, ?, ?, ?, ?)"
+_ANCHOR = "SELECT audit_id, audit_hash FROM boot WHERE audit_id IS NOT NULL ORDER BY epoch DESC LIMIT 1"
 _END = "UPDATE boot SET ended_at = ? WHERE epoch = ?"
 _UNCLEAN = "SELECT count(*) FROM boot WHERE ended_at IS NULL AND started_at BETWEEN ? AND ? AND epoch < ?"
 _LAST_CONFIG = "SELECT epoch, digest FROM config ORDER BY epoch DESC LIMIT 1"
@@ -23,8 +25,16 @@ class Boot:
 
 def start(tx: Tx, *, at: float, pid: int, version: str) -> Boot:
     """Open a new epoch."""
-    row = tx.execute(_START, (at, pid, version))
+    head = audit.head(tx)
+    known = (head.id, head.hash) if head is not None else (None, None)
+    row = tx.execute(_START, (at, pid, version, *known))
     return Boot(int(row.lastrowid or 0), at)
+
+
+def anchor(tx: Tx) -> audit.Anchor | None:
+    """How far the audit log reached when the newest boot began: `verify` then notices a cut before it."""
+    row = tx.execute(_ANCHOR).fetchone()
+    return None if row is None else audit.Anchor(int(row[0]), bytes(row[1]))
 
 
 def end(tx: Tx, boot: Boot, *, at: float) -> None:

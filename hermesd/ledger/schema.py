@@ -9,7 +9,9 @@ CREATE TABLE boot(
     started_at  REAL NOT NULL,
     ended_at    REAL,
     pid         INTEGER NOT NULL,
-    version     TEXT NOT NULL
+    version     TEXT NOT NULL,
+    audit_id    INTEGER,
+    audit_hash  BLOB
 );
 CREATE TABLE config(
     epoch       INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -39,11 +39,13 @@ def checked(content: str) -> str:
     return content
 
 
-def within(target: Target, text: str) -> str:
-    """The text if it fits. Raises UserError with the way out."""
-    if len(text) > LIMITS[target]:
+def within(target: Target, text: str, limit: int) -> str:
+    """The text if it fits into so many characters. Raises UserError with the way out."""
+    if limit == 0:
+        raise UserError(f"this profile keeps no {target} notes", hint="its config.yaml switches them off")
+    if len(text) > limit:
         raise UserError(
-            f"{target} would hold {len(text):,} of {LIMITS[target]:,} characters",
+            f"{target} would hold {len(text):,} of {limit:,} characters",
             hint="shorten or remove entries first, with replace or remove",
         )
     return text

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from hermesd.memory.entries import LIMITS, SEPARATOR, Target, join
+from hermesd.memory.entries import SEPARATOR, Target, join
 
 _HEADINGS: dict[Target, str] = {"memory": "## Memory: your notes", "user": "## User: who you talk with"}
 
 
-def section(target: Target, entries: Sequence[str]) -> str:
+def section(target: Target, entries: Sequence[str], limit: int) -> str:
     """One part of the prompt; empty without entries. Hand-made giants are cut at twice the limit."""
     if not entries:
         return ""
-    text, limit = join(entries), LIMITS[target]
+    text = join(entries)
     shown = text if len(text) <= 2 * limit else f"{text[: 2 * limit]}{SEPARATOR}(cut: {len(text):,} characters)"
     return f"{_HEADINGS[target]} ({len(text):,} of {limit:,} characters)\n{shown}"
 

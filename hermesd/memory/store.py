@@ -1,8 +1,8 @@
 """A profile's memory: the files of its home, seen from one context at a time."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermesd.memory import file
@@ -19,6 +19,8 @@ class MemoryStore:
     """The memory files of one profile home; all file work happens in threads."""
 
     home: Path
+    #: characters a file may hold; 0 switches a target off
+    limits: Mapping[Target, int] = field(default_factory=lambda: LIMITS)
 
     def view(self, context_id: str | None) -> MemoryView:
         """What one context may see and write: its own entries and the global ones; None is global alone."""
@@ -40,9 +42,8 @@ class _View:
 
         def edit(text: str) -> str:
             # appended to the text as it stands: what a human wrote by hand stays as it is
-            return within(
-                target, text.strip() if entry in parse(text) else join([*filter(None, [text.strip()]), entry])
-            )
+            new = text.strip() if entry in parse(text) else join([*filter(None, [text.strip()]), entry])
+            return within(target, new, self.store.limits[target])
 
         return await self._change(target, edit, "remembered")
 
@@ -53,7 +54,7 @@ class _View:
         def edit(text: str) -> str:
             entries = list(file.undrifted(self._path(target), text))
             entries[find(entries, old_text)] = entry
-            return within(target, join(tuple(dict.fromkeys(entries))))
+            return within(target, join(tuple(dict.fromkeys(entries))), self.store.limits[target])
 
         return await self._change(target, edit, "replaced")
 
@@ -70,18 +71,19 @@ class _View:
     async def _change(self, target: Target, edit: Callable[[str], str], done: str) -> str:
         def work() -> str:
             new = file.change(self._path(target), lambda: self._seed(target), edit)
-            return f"{done}; {target} now holds {len(new):,} of {LIMITS[target]:,} characters"
+            return f"{done}; {target} now holds {len(new):,} of {self.store.limits[target]:,} characters"
 
         # a thread is not cancelled: whoever leaves early leaves the file whole
         return await asyncio.to_thread(work)
 
     def _render(self) -> str:
         parts = []
-        for target in _NAMES:
+        for target in (one for one in _NAMES if self.store.limits[one]):
             texts = [self._global_text(target)]
             if self.context_id is not None:
                 texts.append(file.read(self._path(target)))
-            parts.append(section(target, tuple(dict.fromkeys(entry for text in texts for entry in parse(text)))))
+            entries = tuple(dict.fromkeys(entry for text in texts for entry in parse(text)))
+            parts.append(section(target, entries, self.store.limits[target]))
         return "\n\n".join(part for part in parts if part)
 
     def _global_text(self, target: Target) -> str:

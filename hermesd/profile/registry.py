@@ -1,6 +1,7 @@
 """The one door through which a profile is found by its name."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ class Survey:
     blueprints: Mapping[str, Blueprint]
     #: of the folder itself and of every profile, errors and warnings
     problems: tuple[Problem, ...]
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever anything a profile is made of does."""
+        parts = (f"{name}:{one.digest.hex()}" for name, one in sorted(self.blueprints.items()))
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ class ProfileRegistry:
         self._digests: dict[str, bytes] = {}
         self._broken: dict[str, tuple[Problem, ...]] = {}
         self._generation = 0
+        #: of the survey that was adopted last
+        self.digest = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["ProfileRegistry"]:
@@ -84,6 +93,7 @@ class ProfileRegistry:
         A profile whose files broke goes on with what it had; a folder that is gone takes its profile with it.
         """
         self._generation += 1
+        self.digest = found.digest
         self._shelf.forgive()
         was = set(self._contexts)
         removed = was - set(found.blueprints)
@@ -170,7 +180,7 @@ class ProfileRegistry:
             settings=settings,
             secrets=blueprint.secrets,
             soul=blueprint.soul,
-            memory=MemoryStore(home.path),
+            memory=MemoryStore(home.path, settings.memory.limits()),
             workspace=settings.workdir(home.path, home.workspace),
             _shelf=self._shelf,
             _engine=Lazy(partial(self._engines, home.name, settings.model, blueprint.secrets)),

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -88,6 +88,14 @@ class MemorySettings(_Block):
     user_profile_enabled: bool = True
     memory_char_limit: Annotated[int, Field(ge=0, le=100_000)] = 2200
     user_char_limit: Annotated[int, Field(ge=0, le=100_000)] = 1375
+
+    def limits(self) -> dict[Literal["memory", "user"], int]:
+        """Characters each target may hold; 0 where it is switched off."""
+        user = self.memory_enabled and self.user_profile_enabled
+        return {
+            "memory": self.memory_char_limit if self.memory_enabled else 0,
+            "user": self.user_char_limit if user else 0,
+        }
 
 
 class TerminalSettings(_Block):

@@ -23,6 +23,7 @@ _CREATE = (
     "INSERT INTO session(id, key, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT(key) WHERE closed_at IS NULL DO NOTHING"
 )
+_RESTORE = "INSERT INTO session(id, key, created_at, updated_at, closed_at) VALUES (?, ?, ?, ?, ?)"
 _CLOSE = "UPDATE session SET closed_at = ? WHERE key = ? AND closed_at IS NULL"
 _REOPEN = "UPDATE session SET closed_at = NULL, updated_at = ? WHERE id = ?"
 _LIST = f"SELECT {_COLUMNS} FROM session WHERE key = ? AND (exchanges > 0 OR closed_at IS NULL) "
@@ -136,9 +137,28 @@ class SessionStore:
         """The newest rows that fit into `budget` estimated tokens, oldest first, notes on what fell out before them."""
         return await self._database.read(partial(_window, session_id=session_id, budget=budget))
 
-    async def file(self, turn_id: str, session_id: str, prompt: Row, rows: Sequence[Row], at: float) -> bool:
-        """Store a finished exchange, once: False when this turn was stored before. `at` is Unix seconds."""
-        return await self._database.write(lambda tx: _file(tx, turn_id, session_id, (prompt, *rows), at))
+    async def file(
+        self,
+        turn_id: str,
+        session_id: str,
+        prompt: Row,
+        rows: Sequence[Row],
+        at: float,
+        *,
+        key: ConversationKey | None = None,
+    ) -> bool:
+        """Store a finished exchange, once: False when this turn was stored before. `at` is Unix seconds.
+
+        With `key`, a session that is no longer there (the database was replaced) is begun again under its id.
+        """
+
+        def work(tx: Tx) -> bool:
+            if key is not None and tx.execute(_GET, (session_id,)).fetchone() is None:
+                opened = tx.execute(_ACTIVE, (key.encode(),)).fetchone() is not None
+                tx.execute(_RESTORE, (session_id, key.encode(), at, at, at if opened else None))
+            return _file(tx, turn_id, session_id, (prompt, *rows), at)
+
+        return await self._database.write(work)
 
     async def last_exchange(self, session_id: str) -> Exchange | None:
         """The newest exchange that is neither undone nor condensed."""

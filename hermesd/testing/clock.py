@@ -42,6 +42,11 @@ class ManualClock:
         while not any(abs(left - seconds) < 0.001 for left in self.sleeping):
             await self._lain_down.wait()
 
+    async def until_lying_down(self) -> None:
+        """Return once anybody sleeps."""
+        while not self.sleeping:
+            await self._lain_down.wait()
+
     def jump(self, seconds: float) -> None:
         """Somebody sets the machine's clock: only the wall moves."""
         self._wall += seconds

@@ -168,7 +168,7 @@ class TurnRunner:
 
     async def _file(self, turn: Turn, session_id: str, reply: EngineReply, store: SessionStore) -> None:
         user = Row("user", turn.text)
-        await store.file(turn.id, session_id, user, reply.rows, at=self.clock.now())
+        await store.file(turn.id, session_id, user, reply.rows, at=self.clock.now(), key=turn.key)
         self._filed.append(turn.id)
         if len(self._filed) >= _FILED_AT_ONCE:
             await self.flush()

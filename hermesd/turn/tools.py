@@ -62,7 +62,10 @@ class Toolbox:
         )
 
     def _tools(self, ctx: ProfileContext) -> tuple[Tool, ...]:
-        return self.registry.select(ctx.settings.toolsets)
+        chosen = self.registry.select(ctx.settings.toolsets)
+        if ctx.settings.memory.memory_enabled:
+            return chosen
+        return tuple(tool for tool in chosen if tool.spec.name != "memory")
 
     def _sender(self, turn: Turn) -> Callable[[str, Address | None], Awaitable[str]]:
         async def send(text: str, to: Address | None) -> str:
@@ -84,7 +87,8 @@ class Toolbox:
     def _launch(self, ctx: ProfileContext) -> Callable[[Sequence[str], float], Awaitable[CommandResult]]:
         async def launch(argv: Sequence[str], seconds: float) -> CommandResult:
             env: Mapping[str, str] = child_env(ctx.secrets, *_private(ctx))
-            return await self.launcher.run(argv, env=env, cwd=ctx.workspace, seconds=seconds)
+            allowed = min(seconds, ctx.settings.terminal.timeout)
+            return await self.launcher.run(argv, env=env, cwd=ctx.workspace, seconds=allowed)
 
         return launch
 

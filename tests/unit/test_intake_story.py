@@ -267,7 +267,7 @@ async def test_a_stranger_gets_one_code_and_an_operator_lets_them_in(home: Any) 
         ((code,),) = await daemon.rows("SELECT code FROM pairing WHERE state = 'asked'")
         assert code in offer
         assert "`eve`" in offer
-        calls = Calls(daemon.house.desk, daemon.house.intake, Birth(1, 0.0, "", "", 0.0))
+        calls = Calls(daemon.house.desk, Birth(1, 0.0, "", home.root))
         await calls.pairing_approve({"code": code.lower()})
         await home.platform.arrived(2)
         assert await daemon.asks("now", user="eve") == "default: now"
