@@ -1,8 +1,12 @@
-"""The real command with named crash points: `full.py POINT NTH run --config … --state …` kills itself at one."""
+"""The real command with named points: `full.py POINT NTH run --config … --state …` kills itself at one of them.
+
+`freeze:POINT` stops the event loop there instead, as code that never returns does.
+"""
 
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +22,19 @@ from hermesd_telegram.adapter import TelegramAdapter
 
 @dataclass(slots=True)
 class Points:
-    """Kills this very process at the n-th passage of one named point."""
+    """Kills, or freezes, this very process at the n-th passage of one named point."""
 
     name: str
     left: int
 
     def crash(self, point: str) -> None:
-        if point == self.name:
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if point != self.name.removeprefix("freeze:"):
+            return
+        self.left -= 1
+        if self.left == 0 and self.name.startswith("freeze:"):
+            threading.Event().wait()
+        elif self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def around(owner: type, method: str, name: str, points: Points) -> None:

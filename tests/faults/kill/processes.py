@@ -50,13 +50,12 @@ class Service:
         """Read one message."""
         lines = self.manager.recv(4096).decode().split("\n")
         self.told += [(line, time.monotonic()) for line in lines]
-        self._news.set()
-        self._news = asyncio.Event()
+        self._wake()
 
     async def until(self, word: str) -> float:
         """The moment this line came; waits for it. Raises EOFError when the process ended first."""
         ended = asyncio.ensure_future(self.process.wait())
-        ended.add_done_callback(lambda _: self._news.set())
+        ended.add_done_callback(lambda _: self._wake())
         try:
             while True:
                 for line, at in self.told:
@@ -67,6 +66,10 @@ class Service:
                 await self._news.wait()
         finally:
             ended.cancel()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     def signal(self, number: int) -> None:
         """Send a signal; a process that is gone does not mind."""

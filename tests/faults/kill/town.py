@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from processes import World
 from verdict import Answer, Question
 
@@ -20,6 +21,7 @@ CONFIG = """\
 default_profile: null
 drain_seconds: {drain}
 crash_limit: 10000
+limits: {{turns_per_profile: 32}}
 bots:
 {bots}
 routes:
@@ -58,17 +60,22 @@ class Town:
     def arguments(self) -> tuple[str, ...]:
         return ("run", "--config", str(self.folder / "hermesd.yaml"), "--state", str(self.state))
 
+    def choose(self, model: str) -> None:
+        """Let another model of the fake server answer from the next start on."""
+        for name in ("first", "second"):
+            (self.state / "profiles" / name / "config.yaml").write_text(
+                f'model: {{provider: custom, default: {model}, base_url: "{self.world.openai}", '
+                'api_key: "${env:KEY}"}\n'
+            )
+
     async def build(self) -> None:
         """Write the configuration and make the cast."""
         for name in ("first", "second"):
             home = self.state / "profiles" / name
             home.mkdir(parents=True, mode=0o700)
-            (home / "config.yaml").write_text(
-                f'model: {{provider: custom, default: {self.model}, base_url: "{self.world.openai}", '
-                'api_key: "${env:KEY}"}\n'
-            )
             (home / ".env").write_text("KEY=not-a-real-key\n")
             (home / ".env").chmod(0o600)
+        self.choose(self.model)
         bots = "\n".join(BOT.format(name=n, variable=f"TOKEN_{n.upper()}", url=self.world.telegram) for n in BOTS)
         (self.folder / "hermesd.yaml").write_text(CONFIG.format(bots=bots, drain=f"{self.drain:g}"))
         cast = [{"token": token, "username": f"{name}_bot"} for name, token in BOTS.items()]
@@ -103,6 +110,12 @@ class Town:
             last = sent[-1]["serial"] if sent else 0
             left -= 0 if await self.world.remote.sent(after=last, count=1, wait=1.0) else 1.0
         return False
+
+    async def asked(self, count: int) -> None:
+        """Return once that many requests have reached the model server in all."""
+        async with httpx.AsyncClient() as client:
+            while (await client.get(self.world.openai.removesuffix("/v1") + "/_seen")).json()["count"] < count:
+                pass
 
     async def broken(self) -> list[str]:
         """What the fake's history says against the promises, beside what `verdict.seen` looks at."""
