@@ -53,7 +53,7 @@ class Calls:
             "bots": self.bots, "profiles": self.profiles, "profile": self.profile, "sessions": self.sessions,
             "routes": self.routes, "explain": self.explain, "audit_tail": self.audit_tail,
             "audit_verify": self.audit_verify, "pairing_list": self.pairing_list,
-            "pairing_approve": self.pairing_approve, "pairing_deny": self.pairing_deny, "links": self.links,
+            "pairing_revoke": self.pairing_revoke, "pairing_approve": self.pairing_approve, "pairing_deny": self.pairing_deny, "links": self.links,
             "doctor": self.doctor,
         }  # fmt: skip
 
@@ -170,6 +170,25 @@ class Calls:
 
     async def pairing_deny(self, args: Args) -> Any:
         return await self._decide(_text(args, "code"), approve=False)
+
+    async def pairing_revoke(self, args: Args) -> Any:
+        """Take back what a pairing gave: {bot, user}."""
+        desk, at, user = self.desk, self.desk.clock.now(), _text(args, "user")
+        platform, _, bot_id = _text(args, "bot").partition("/")
+        key = AdapterKey(platform, bot_id)
+        self._known_bot(key)
+
+        def work(tx: Tx) -> tuple[bool, frozenset[tuple[AdapterKey, str]]]:
+            gone = pairing.revoke(tx, key, user)
+            if gone:
+                audit.append(tx, at=at, kind="pairing.revoked", actor=_OPERATOR, subject=f"{key}:{user}")
+            return gone, pairing.permits(tx)
+
+        gone, desk.live.permits = await desk.ledger.write(work)
+        if not gone:
+            hint = "people on `access.allow` are taken off in the configuration"
+            raise UserError(f"{user} has no permit for {key} from a pairing", hint=hint)
+        return {"key": str(key), "user_id": user}
 
     async def links(self, args: Args) -> Any:
         return _links(self.desk)

@@ -50,6 +50,10 @@ class Drain:
             await self.outbox.drain()
         await self.fleet.close()
 
+    async def give_up(self) -> None:
+        """Asked a second time to stop: park what runs, now."""
+        await self._park(self.lanes.cancel_all())
+
     async def _park(self, running: tuple[Turn, ...]) -> None:
         """Cancelled before any side effect: queued again. After one: left for the next start, which asks."""
         if not running:

@@ -74,9 +74,9 @@ class Life:
     async def run(self) -> None:
         """Start, work until a signal, drain, end. Raises OperatorError when it cannot start."""
         started = self.clock.monotonic()
-        settings = await self._first_settings()
         async with AsyncExitStack() as stack:
             stack.enter_context(self._signals())
+            settings = await self._first_settings()
             ground = await self._ground(stack, settings)
             house, reloader = self._build(ground)
             await self._recover(ground, house)
@@ -264,7 +264,9 @@ class Life:
         drain = Drain(house.fleet, house.intake, house.lanes, house.outbox, ground.ledger, self.clock, self.log)
         with self._giving_up:
             await drain.run(budget)
-            await house.runner.flush()
+        if self._giving_up.cancelled_caught:
+            await drain.give_up()
+        await house.runner.flush()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ _DECIDE = (
     f"RETURNING {_COLUMNS}"
 )
 _PERMIT = "INSERT OR IGNORE INTO permit(platform, bot_id, user_id, by_whom, at) VALUES (?, ?, ?, ?, ?)"
+_REVOKE = "DELETE FROM permit WHERE platform = ? AND bot_id = ? AND user_id = ?"
 _PERMITS = "SELECT platform, bot_id, user_id FROM permit"
 
 
@@ -68,6 +69,11 @@ def decide(tx: Tx, code: str, *, approve: bool, by: str, at: float) -> Pairing |
     if approve:
         tx.execute(_PERMIT, (pairing.key.platform, pairing.key.bot_id, pairing.user_id, by, at))
     return pairing
+
+
+def revoke(tx: Tx, key: AdapterKey, user_id: str) -> bool:
+    """Take a permit back; False when this person had none."""
+    return tx.execute(_REVOKE, (key.platform, key.bot_id, user_id)).rowcount == 1
 
 
 def permits(tx: Tx) -> frozenset[tuple[AdapterKey, str]]:
