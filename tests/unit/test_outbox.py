@@ -279,6 +279,18 @@ async def test_a_move_that_is_announced_during_a_send_loses_nothing(tmp_path: Pa
         assert rig.platform.texts("new") == ["one", "two", "three"]
 
 
+async def test_what_waited_under_the_old_id_goes_before_what_came_under_the_new(tmp_path: Path) -> None:
+    """Both queues meet in the new chat: first the older parts, in order, then the newer ones (ING-12)."""
+    async with booted(tmp_path) as rig:
+        rig.bots[MAIN].report(BotState.STARTING)
+        await rig.post("one", "two", chat="old")
+        await rig.post("three", chat="new")
+        rig.outbox.migrated(MAIN, "old", "new")
+        rig.up()
+        await rig.platform.arrived(3)
+        assert rig.platform.texts("new") == ["one", "two", "three"]
+
+
 async def test_a_chat_that_moved_to_itself_is_not_asked_in_a_circle(tmp_path: Path) -> None:
     """A migration answer that names the same id waits like an error instead of spinning (DLV-07)."""
     platform = Platform(on_send=Script(one=[Migrated("moved", new_chat_id="c1")]))
