@@ -48,8 +48,8 @@ contracts: $(VENV)/.dev ## import-linter: who may import whom
 bench: $(VENV)/.dev ## measure the daemon against a bare loop; prints a table and JSON
 	$(PY) tests/bench
 
-soak: $(VENV)/.dev ## the long form of the kill and fault tests (about an hour)
-	HERMESD_SOAK=1 $(PY) -m pytest -m "kill or slow" --timeout 7200
+soak: $(VENV)/.dev ## the long form of the kill and fault tests: 1,000 light kills, 100 of the real daemon
+	HERMESD_SOAK=1 HERMESD_KILLS=1000 $(PY) -m pytest -m "kill or slow" --timeout 7200
 
 schema: $(VENV)/.dev ## write config/hermesd.schema.json anew
 	$(PY) -m hermesd.settings.schema config/hermesd.schema.json

@@ -23,6 +23,8 @@ class Footprint:
     turns: int
     #: seconds from the start of the process until every bot has polled
     first_poll: float
+    #: the same for a second start, on what the first one left
+    again: float
     lost: int
 
 
@@ -40,7 +42,12 @@ async def measure(folder: Path, profiles: int, each: int, *, chats: int = 56) ->
             idle, lost, talk = running.memory(), 0, turns.Talk(world, plan)
             for number in range(each // 20):
                 lost += await _round(talk, running, number)
-            return Footprint(profiles, idle, running.memory(), each // 20 * 20 * chats, first, lost)
+            after = running.memory()
+        began, before = time.monotonic(), await polls(world)
+        async with daemon(plan):
+            await polled(world, before)
+            again = time.monotonic() - began
+        return Footprint(profiles, idle, after, each // 20 * 20 * chats, first, again, lost)
 
 
 async def _round(talk: turns.Talk, running: Program, number: int) -> int:

@@ -114,8 +114,7 @@ class Trial:
         if code != -signal.SIGKILL:
             self.odd.append(code)
             raise AssertionError(f"a life ended with {code}: see {self.home / 'log'}")
-        if self.kills.total() < self._lives:  # nobody here did it
-            self.kills[life.point] += 1
+        self.kills[running.killed_by or life.point] += 1
 
     async def _finish(self, platform: WirePlatform) -> None:
         # first in, first out: once these are answered, nothing said before them is still on its way
@@ -131,9 +130,9 @@ class Trial:
         assert self.naive or code == 0, f"the last life ended with {code}: see {self.home / 'log'}"
 
     def _kill(self, running: Running, why: str) -> None:
-        if not running.ended.done():
+        if not running.ended.done() and not running.killed_by:
+            running.killed_by = why
             running.kill()
-            self.kills[why] += 1
 
     def _order(self, point: str, nth: int) -> Order:
         self._clock += STEP

@@ -35,6 +35,8 @@ class Running:
 
     pid: int
     ended: asyncio.Future[int]
+    #: why it was killed from outside, "" if it was not
+    killed_by: str = ""
 
     def kill(self, how: int = signal.SIGKILL) -> None:
         """Send a signal, unless it has ended by itself."""
