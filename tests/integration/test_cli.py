@@ -1,19 +1,21 @@
-"""The command line as a person and a script meet it: real processes against a real control socket."""
+"""The command line as a person and a script meet it, against a real control socket."""
 
 import asyncio
+import io
 import json
 import shlex
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from hermesd import audit
+from hermesd.cli.app import main
 from hermesd.control import ControlServer
 from hermesd.errors import UserError
 from hermesd.testing.host import MemoryLog
@@ -58,14 +60,16 @@ class Ended(NamedTuple):
         return json.loads(self.out)
 
 
-async def hermesd(*words: str, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
-    """Run the real command in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hermesd", *words, cwd=cwd,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate(stdin)
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+def command(*words: str) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(words)
+    return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+async def hermesd(*words: str) -> Ended:
+    """Run one command, in a thread of this process, so that the daemon in its loop can answer."""
+    return await asyncio.to_thread(command, *words)
 
 
 @asynccontextmanager

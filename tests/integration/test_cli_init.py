@@ -1,18 +1,20 @@
 """`init`, `check` and `doctor`: from nothing to a configuration that works, and to what is wrong with a later one."""
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 
 from hermesd.cli import examine
+from hermesd.cli.app import main
 from hermesd.cli.seed import seed
 from hermesd.errors import OperatorError
 from hermesd.testing.telegram import FakeTelegram
@@ -26,15 +28,24 @@ class Ended(NamedTuple):
     err: str
 
 
-async def hermesd(*words: str, cwd: Path, stdin: bytes = b"", **variables: str) -> Ended:
-    """Run the real command in a directory of its own."""
+def command(words: tuple[str, ...], cwd: Path, stdin: str, variables: dict[str, str]) -> Ended:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMESD_")} | variables
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hermesd", *words, cwd=cwd, env=environment,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate(stdin)
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch("sys.stdin", io.StringIO(stdin)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(words)
+    return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+async def hermesd(*words: str, cwd: Path, stdin: str = "", **variables: str) -> Ended:
+    """Run one command as if in a directory of its own, in a thread of this process."""
+    return await asyncio.to_thread(command, words, cwd, stdin, variables)
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ async def test_init_takes_the_token_from_a_file_or_from_the_keyboard(home: Path)
         ended = await hermesd("init", "--token-file", "token", *base, "--config", "a.yaml", cwd=home)
         assert ended.code == 0, ended.err
         assert "/whoami" in ended.out
-        typed = await hermesd("init", *base, "--config", "b/b.yaml", cwd=home, stdin=TOKEN.encode() + b"\n")
+        typed = await hermesd("init", *base, "--config", "b/b.yaml", cwd=home, stdin=TOKEN + "\n")
     assert typed.code == 0, typed.err
     assert TOKEN not in typed.out + typed.err
     assert (home / "b/secrets/telegram-main").read_text().strip() == TOKEN
