@@ -30,6 +30,8 @@ class Applier:
     read: Callable[[frozenset[str]], Awaitable[Loaded]]
     #: called with each configuration that was applied: log levels, secrets to hide
     applied: Callable[[Settings], None]
+    #: what this process started with: settings that only a new process takes up are compared with these
+    started: Settings
     house: House | None = None
     _survey: Survey | None = None
 
@@ -44,7 +46,7 @@ class Applier:
             raise RuntimeError("a reload before the house stood")
         live, at, survey = self.ground.live, self.ground.clock.now(), self._survey
         old = live.snapshot
-        changed, fixed = differences(old.settings, new)
+        changed, (_, fixed) = differences(old.settings, new)[0], differences(self.started, new)
         epoch = await self.ground.ledger.write(
             lambda tx: _record(tx, fingerprint(new, survey.digest), old.epoch, changed, at)
         )
@@ -56,7 +58,7 @@ class Applier:
         self.house.lanes.refresh()
         applied = (*(f"{name} changed" for name in changed), *_profiles(diff), *_bots(fleet))
         return Report(
-            "applied" if applied or fixed else "unchanged", epoch, at, applied,
+            "applied" if applied else "unchanged", epoch, at, applied,
             tuple(f"{name}: takes effect at the next start" for name in fixed),
             tuple(str(problem) for problem in diff.problems if problem.level == "error"),
         )  # fmt: skip

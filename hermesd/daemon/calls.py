@@ -52,9 +52,9 @@ class Calls:
             "status": self.status, "reload": self.reload, "pause": self.pause, "resume": self.resume,
             "bots": self.bots, "profiles": self.profiles, "profile": self.profile, "sessions": self.sessions,
             "routes": self.routes, "explain": self.explain, "audit_tail": self.audit_tail,
-            "audit_verify": self.audit_verify, "pairing_list": self.pairing_list,
-            "pairing_revoke": self.pairing_revoke, "pairing_approve": self.pairing_approve, "pairing_deny": self.pairing_deny, "links": self.links,
-            "doctor": self.doctor,
+            "audit_verify": self.audit_verify, "links": self.links, "doctor": self.doctor,
+            "pairing_list": self.pairing_list, "pairing_approve": self.pairing_approve,
+            "pairing_deny": self.pairing_deny, "pairing_revoke": self.pairing_revoke,
         }  # fmt: skip
 
     async def status(self, args: Args) -> Any:

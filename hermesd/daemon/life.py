@@ -151,7 +151,7 @@ class Life:
         )  # fmt: skip
 
     def _build(self, ground: Ground) -> tuple[House, Reloader]:
-        applier = Applier(ground, self.load, partial(self._took_up, ground))
+        applier = Applier(ground, self.load, partial(self._took_up, ground), ground.live.snapshot.settings)
         reloader = Reloader(
             load=applier.load, apply=applier.apply, epoch=lambda: ground.live.snapshot.epoch, clock=self.clock,
             log=self.log,

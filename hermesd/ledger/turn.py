@@ -68,8 +68,11 @@ _STEP_START = (
 _STEP_GET = "SELECT result, failed FROM step WHERE turn_id = ? AND call_id = ?"
 _STEP_END = "UPDATE step SET ended_at = ?, result = ?, failed = ? WHERE turn_id = ? AND call_id = ?"
 _SIDE_EFFECTS = "SELECT tool FROM step WHERE turn_id = ? AND effect = 'write' ORDER BY ordinal"
-_PURGE_STEPS = "DELETE FROM step WHERE turn_id IN (SELECT id FROM turn WHERE ended_at < ?)"
-_PURGE = "DELETE FROM turn WHERE ended_at < ? AND state NOT IN ('queued', 'running')"
+# an exchange that its profile's database does not hold yet (a profile that is away) stays however old it is
+_OLD = "ended_at < ? AND state NOT IN ('queued', 'running') AND NOT (state = 'done' AND filed = 0)"
+_PURGE_STEPS = f"DELETE FROM step WHERE turn_id IN (SELECT id FROM turn WHERE {_OLD})"
+_PURGE_RESERVATIONS = f"DELETE FROM reservation WHERE turn_id IN (SELECT id FROM turn WHERE {_OLD})"
+_PURGE = f"DELETE FROM turn WHERE {_OLD}"
 
 
 class TurnState(StrEnum):
@@ -315,6 +318,7 @@ def side_effects(tx: Tx, turn_id: str) -> tuple[str, ...]:
 def purge(tx: Tx, *, before: float) -> None:
     """Forget turns that ended before that moment (Unix seconds)."""
     tx.execute(_PURGE_STEPS, (before,))
+    tx.execute(_PURGE_RESERVATIONS, (before,))
     tx.execute(_PURGE, (before,))
 
 

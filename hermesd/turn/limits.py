@@ -1,4 +1,4 @@
-"""Spending limits per day: reserved before a turn, settled after it, never above the limit by more than one turn."""
+"""Spending limits per day: reserved before a turn by what turns have cost so far, settled after it by what it cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,13 +56,21 @@ def windows_of(turn: Turn, day: str) -> tuple[Window, ...]:
 def reserve(tx: Tx, turn: Turn, allowances: Allowances, *, day: str) -> str | None:
     """Hold room for one turn in every limited window, or say kindly which limit is used up."""
     limited = [window for window in windows_of(turn, day) if window.scope in allowances]
+    expected = ESTIMATE
     for window in limited:
-        taken = usage.counted(tx, window)[0] + usage.held(tx, window)
-        if allowances[window.scope].share(Spent(taken.turns, taken.tokens, taken.money)) >= 1.0:
+        counted = usage.counted(tx, window)[0]
+        if allowances[window.scope].share(counted + usage.held(tx, window)) >= 1.0:
             return f"That was {_NAMES[window.scope]} limit for today. It starts again at 00:00 UTC; /usage shows it."
+        expected = _larger(expected, counted)
     if limited:
-        usage.hold(tx, turn.id, tuple(limited), ESTIMATE)
+        usage.hold(tx, turn.id, tuple(limited), expected)
     return None
+
+
+def _larger(expected: Spent, counted: Spent) -> Spent:
+    # a turn is taken to cost what the day's turns have cost on average, once there are any
+    many = max(counted.turns, 1)
+    return Spent(1, max(expected.tokens, counted.tokens // many), max(expected.money, counted.money / many))
 
 
 def settle(tx: Tx, turn: Turn, spent: Usage, allowances: Allowances, *, day: str) -> str | None:
