@@ -161,7 +161,7 @@ async def test_events_are_remembered_by_membership_and_stored_with_their_cursor(
 
 
 async def test_forgetting_never_touches_what_is_open(tmp_path: Path) -> None:
-    """However old: undecided events, open turns with their steps, and unsent parts outlive every purge (promise 1)."""
+    """However old: undecided events, open turns and unfiled ones with their steps, and unsent parts stay (promise 1)."""
     async with ledger(tmp_path) as db:
 
         def fill(tx: Tx) -> None:
@@ -173,6 +173,8 @@ async def test_forgetting_never_touches_what_is_open(tmp_path: Path) -> None:
                 tx.execute("INSERT INTO step VALUES (?, 'c', 0, 't', '{}', 'write', 1, 2, 'r', 0)", (str(kind),))
                 ended = None if kind in (TurnState.QUEUED, TurnState.RUNNING) else 2.0
                 tx.execute("UPDATE turn SET state = ?, ended_at = ? WHERE id = ?", (kind.value, ended, str(kind)))
+            turn.insert(tx, request("filed"), at=1.0)
+            tx.execute("UPDATE turn SET state = 'done', ended_at = 2.0, filed = 1 WHERE id = 'filed'")
             for one in DeliveryState:
                 _put_delivery(tx, str(one), one)
 
@@ -185,12 +187,12 @@ async def test_forgetting_never_touches_what_is_open(tmp_path: Path) -> None:
 
         await db.write(purge)
         events = await db.read(lambda tx: dict(tx.execute("SELECT state, raw FROM inbound").fetchall()))
-        left = await db.read(lambda tx: {state for (state,) in tx.execute("SELECT state FROM turn")})
+        left = await db.read(lambda tx: {name for (name,) in tx.execute("SELECT id FROM turn")})
         steps = await db.read(lambda tx: {name for (name,) in tx.execute("SELECT turn_id FROM step")})
         parts = await db.read(lambda tx: {state for (state,) in tx.execute("SELECT state FROM delivery")})
     assert events.keys() == {"received", "quarantined"}
     assert events["received"] == '{"x":1}'
-    assert left == steps == {"queued", "running"}
+    assert left == steps == {"queued", "running", "done"}
     assert parts == {"pending", "attempting", "ambiguous", "parked"}
 
 
