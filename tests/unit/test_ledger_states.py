@@ -161,7 +161,7 @@ async def test_events_are_remembered_by_membership_and_stored_with_their_cursor(
 
 
 async def test_forgetting_never_touches_what_is_open(tmp_path: Path) -> None:
-    """However old: undecided events, open turns and unfiled ones with their steps, and unsent parts stay (promise 1)."""
+    """However old: undecided events, open and unfiled turns with their steps, and unsent parts stay (promise 1)."""
     async with ledger(tmp_path) as db:
 
         def fill(tx: Tx) -> None:
