@@ -36,4 +36,5 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["hermesd", "status", "--healthy"]
 # exec form: SIGTERM and SIGHUP reach the daemon, which is process 1
 ENTRYPOINT ["hermesd"]
-CMD ["run"]
+# the sample profiles are copied to an empty volume once
+CMD ["run", "--seed", "/usr/share/hermesd/profiles"]

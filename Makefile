@@ -33,7 +33,7 @@ test: $(VENV)/.dev lint types contracts ## everything: lint, types, contracts an
 	$(PY) -m pytest -m "kill or browser"
 
 check: $(VENV)/.dev lint types contracts ## the fast part: lint, types, contracts, unit, architecture and conformance tests
-	$(PY) -m pytest -m "not slow and not kill and not browser" tests/unit tests/architecture tests/conformance
+	$(PY) -m pytest -n $(WORKERS) -m "not slow and not kill and not browser" tests/unit tests/architecture tests/conformance
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(PY) -m ruff check $(CODE)
