@@ -12,8 +12,6 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 STATE := .hermesd
-# your own configuration (`make init` writes it) wins over the annotated sample
-CONFIG := $(firstword $(wildcard $(STATE)/hermesd.yaml) config/hermesd.yaml)
 # tests that share nothing run side by side; those that kill processes or drive a browser run alone
 WORKERS ?= auto
 CODE := hermesd adapters tests
@@ -22,10 +20,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install what is missing, seed .hermesd/ and start the daemon; prints the web chat's address
-	@exec $(PY) -m hermesd run --config $(CONFIG) --state $(STATE) --seed profiles
+	@exec $(PY) -m hermesd run --state $(STATE) --seed profiles
 
 init: $(VENV)/.installed ## connect a Telegram bot: asks for its token, tries it, writes .hermesd/hermesd.yaml
-	@$(PY) -m hermesd init --config $(STATE)/hermesd.yaml --state $(STATE) --seed profiles
+	@$(PY) -m hermesd init --state $(STATE) --seed profiles
 	@echo "→ here: make run"
 
 test: $(VENV)/.dev lint types contracts ## everything: lint, types, contracts and the whole suite

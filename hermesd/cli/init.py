@@ -12,7 +12,7 @@ import typer
 
 from hermesd.cli import show
 from hermesd.cli.place import ConfigOption, SeedOption, StateOption, find
-from hermesd.cli.seed import copied, first_profile
+from hermesd.cli.seed import copied, first_profile, private
 from hermesd.cli.seed import seed as copy_samples
 from hermesd.errors import OperatorError
 
@@ -30,7 +30,7 @@ bots:
 {base_url}    access:
       allow: [{people}]      # user ids; nobody else is answered
       admins: [{people}]     # may use /bind, /pause and the like
-      require_mention: true  # in groups, answer only when addressed
+      require_mention: false # true: in groups, answer only when addressed
 
   - {{platform: web, bot_id: local, listen: "127.0.0.1:8600"}}   # a chat page on this machine
 
@@ -62,7 +62,7 @@ def init(
 ) -> None:
     """Ask for a Telegram bot's token, try it, and write a first configuration."""
     place = find(config, state)
-    target = place.config
+    target = place.first_config
     secret = target.parent / "secrets" / f"telegram-{bot_id}"
     bot = bot_of(bot_id, base_url)
     for path in (target, secret):
@@ -154,7 +154,7 @@ def report(findings: "Sequence[Finding]") -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, from its first moment; a link in its place is not followed."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private(path.parent)
     path.unlink(missing_ok=True)
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(opened, "w") as file:
@@ -163,7 +163,6 @@ def write_private(path: Path, text: str) -> None:
 
 def write_config(path: Path, *, bot_id: str, secret: str, user: str, base_url: str | None) -> None:
     """Write the first configuration, as a whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = TEMPLATE.format(
         bot_id=bot_id,
         secret=secret,

@@ -14,7 +14,10 @@ if TYPE_CHECKING:  # settings bring pydantic with them; a command that only asks
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="Configuration. Default: $HERMESD_CONFIG, config/hermesd.yaml."
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration. Default: $HERMESD_CONFIG, hermesd.yaml in the state directory, config/hermesd.yaml.",
     ),
 ]
 StateOption = Annotated[
@@ -45,7 +48,25 @@ class Place:
 
     @property
     def config(self) -> Path:
-        return self.said_config or self.environment.config
+        """The configuration: said, else of the environment or systemd, else what `init` wrote, else the sample."""
+        return self._named or (self.own_config if self.own_config.exists() else self.environment.config)
+
+    @property
+    def first_config(self) -> Path:
+        """Where a first configuration belongs when there is none yet."""
+        return self._named or self.own_config
+
+    @property
+    def own_config(self) -> Path:
+        """In the state directory, where `init` puts it unless another place was said."""
+        own = self.state / "hermesd.yaml"
+        return own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own
+
+    @property
+    def _named(self) -> Path | None:
+        environment = self.environment
+        named = environment.hermesd_config is not None or environment.configuration_directory is not None
+        return environment.config if named else None
 
     @property
     def state(self) -> Path:

@@ -38,19 +38,19 @@ def copied(names: list[str]) -> None:
 
 def first_profile(state: Path) -> bool:
     """Make the profile `default` where there is no profile at all; whether it was made."""
-    profiles = _private(state) / "profiles"
+    profiles = private(state) / "profiles"
     if profiles.exists() and any(path.is_dir() for path in profiles.iterdir()):
         return False
-    home = _private(_private(profiles) / "default")
+    home = private(private(profiles) / "default")
     (home / "SOUL.md").write_text(SOUL)
     (home / "SOUL.md").chmod(0o600)
     return True
 
 
 def _copy(samples: list[Path], state: Path) -> Iterator[str]:
-    record = _private(state) / RECORD
+    record = private(state) / RECORD
     known = set(record.read_text().split()) if record.exists() else set()
-    profiles = _private(state / "profiles")
+    profiles = private(state / "profiles")
     for sample in samples:
         if sample.name in known:
             continue
@@ -74,6 +74,8 @@ def _whole(sample: Path, home: Path) -> None:
     fresh.rename(home)
 
 
-def _private(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def private(folder: Path) -> Path:
+    """The folder, made 0700 with every missing one above it."""
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
     return folder

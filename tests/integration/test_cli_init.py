@@ -68,7 +68,7 @@ async def test_init_tries_the_token_and_writes_what_check_accepts(home: Path) ->
         )
     assert ended.code == 0, ended.err
     assert "career_bot" in ended.out
-    config, secret = home / "config/hermesd.yaml", home / "config/secrets/telegram-main"
+    config, secret = home / ".hermesd/hermesd.yaml", home / ".hermesd/secrets/telegram-main"
     assert secret.read_text().strip() == TOKEN
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
@@ -103,7 +103,8 @@ async def test_a_bad_token_writes_nothing(home: Path) -> None:
     assert "cannot be reached" in unreachable.out
     assert "@BotFather" not in unreachable.out + unreachable.err
     assert "nothing was written" in ended.err
-    assert not (home / "config").exists()
+    assert not (home / ".hermesd/hermesd.yaml").exists()
+    assert not (home / ".hermesd/secrets").exists()
     assert TOKEN not in ended.out + ended.err
 
 
@@ -122,7 +123,8 @@ async def test_init_refuses_in_one_sentence(home: Path, words: tuple[str, ...], 
     assert (ended.code, ended.out) == (1, "")
     assert said in ended.err
     assert len(ended.err.splitlines()) == 2
-    assert not (home / "config").exists()
+    assert not (home / ".hermesd/hermesd.yaml").exists()
+    assert not (home / ".hermesd/secrets").exists()
 
 
 async def test_init_leaves_an_installation_that_can_start(tmp_path: Path) -> None:
@@ -134,7 +136,24 @@ async def test_init_leaves_an_installation_that_can_start(tmp_path: Path) -> Non
     soul = tmp_path / ".hermesd/profiles/default/SOUL.md"
     assert stat.S_IMODE(soul.stat().st_mode) == 0o600
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in list(soul.parents)[:3]} == {0o700}
-    assert (await hermesd("check", cwd=tmp_path)).code == 0
+    checked = await hermesd("check", cwd=tmp_path)
+    assert (checked.code, checked.out) == (0, "✓ .hermesd/hermesd.yaml is good\n")
+
+
+async def test_the_configuration_that_was_written_is_the_one_that_is_read(home: Path) -> None:
+    """Said, then HERMESD_CONFIG, then what `init` left in the state directory, then the sample in the checkout."""
+    for place in ("config", "other", ".hermesd"):
+        (home / place).mkdir(exist_ok=True)
+        (home / place / "hermesd.yaml").write_text(GOOD)
+
+    async def used(*words: str, **variables: str) -> str:
+        return json.loads((await hermesd("check", "--json", *words, cwd=home, **variables)).out)["config"]
+
+    assert await used() == ".hermesd/hermesd.yaml"
+    assert await used(HERMESD_CONFIG="other/hermesd.yaml") == "other/hermesd.yaml"
+    assert await used("--config", "config/hermesd.yaml", HERMESD_CONFIG="other/hermesd.yaml") == "config/hermesd.yaml"
+    (home / ".hermesd/hermesd.yaml").unlink()
+    assert await used() == "config/hermesd.yaml"
 
 
 def test_samples_are_copied_once_and_privately(tmp_path: Path) -> None:
@@ -162,8 +181,7 @@ def test_samples_are_copied_once_and_privately(tmp_path: Path) -> None:
 
 async def test_init_never_overwrites_unasked(home: Path) -> None:
     """An existing configuration stays as it is, unless --force is said."""
-    config = home / "config/hermesd.yaml"
-    config.parent.mkdir()
+    config = home / ".hermesd/hermesd.yaml"
     config.write_text("mine")
     ended = await hermesd("init", "--token-env", "T", cwd=home, T=TOKEN)
     assert (ended.code, config.read_text()) == (1, "mine")
@@ -183,7 +201,8 @@ async def test_a_name_is_no_user_id(home: Path) -> None:
         ended = await hermesd("init", "--token-env", "T", "--user", "@ann", *base, cwd=home, T=TOKEN)
     assert ended.code == 1
     assert "not a user id" in ended.err
-    assert not (home / "config").exists()
+    assert not (home / ".hermesd/hermesd.yaml").exists()
+    assert not (home / ".hermesd/secrets").exists()
 
 
 GOOD = "bots:\n  - {platform: web, bot_id: local}\n"

@@ -270,7 +270,7 @@ async def test_from_a_token_to_an_answer(tmp_path: Path) -> None:
         )  # fmt: skip
         out, _ = await begun.communicate()
         assert out.decode().splitlines()[-1] == "→ start it: hermesd run"
-        config = tmp_path / "config/hermesd.yaml"
+        config = tmp_path / ".hermesd/hermesd.yaml"
         config.write_text(config.read_text().replace("127.0.0.1:8600", "127.0.0.1:0"))
         alice.says(bot, "are you there?")
         daemon = await asyncio.create_subprocess_exec(
