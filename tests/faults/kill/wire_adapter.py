@@ -61,7 +61,10 @@ class WireAdapter:
                 answer = await self._polls.ask({"op": "poll", "bot": self.key.bot_id, "offset": offset})
             except OSError as error:
                 raise Unreachable(str(error)) from error
-            events = [RawEvent(str(update["number"]), update) for update in answer["updates"]]
+            events = [
+                RawEvent(str(update["number"]), update, Address(self.key, update["chat"]))
+                for update in answer["updates"]
+            ]
             if events:
                 offset = max(update["number"] for update in answer["updates"]) + 1
                 self._crash("ingest.before")
