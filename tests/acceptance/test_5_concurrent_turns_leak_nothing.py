@@ -23,7 +23,7 @@ from hermesd.testing.openai import Reply, Seen
 from hermesd.testing.openai.script import text_of
 
 PROFILES = tuple(f"p{n}" for n in range(8))
-ROUNDS = 14
+ROUNDS = 13
 GUARD = 60.0
 _CANARY = re.compile(rb"CANARY_(p\d)_([a-z]+)_[0-9a-f]{8}")
 
@@ -125,7 +125,7 @@ async def talk(world: Any, daemon: Any) -> None:
 
 
 async def test_hundreds_of_interleaved_turns_leak_nothing(eight: Any, tmp_path: Path) -> None:
-    """224 turns of eight profiles at once: no prompt, row, file, log line, child or message holds a foreign canary."""
+    """208 turns of eight profiles at once: no prompt, row, file, log line, child or message holds a foreign canary."""
     lookout = LookoutTool(tmp_path / "lookout.jsonl")
     eight.home.tools["lookout"] = [lookout]
     mask = os.umask(0o077)
