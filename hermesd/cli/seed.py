@@ -44,6 +44,7 @@ def first_profile(state: Path) -> bool:
     home = private(private(profiles) / "default")
     (home / "SOUL.md").write_text(SOUL)
     (home / "SOUL.md").chmod(0o600)
+    _place_for_keys(home)
     return True
 
 
@@ -71,7 +72,13 @@ def _whole(sample: Path, home: Path) -> None:
         Path(folder).chmod(0o700)
         for name in files:
             (Path(folder) / name).chmod(0o600)
+    _place_for_keys(fresh)
     fresh.rename(home)
+
+
+def _place_for_keys(home: Path) -> None:
+    """An empty `.env`: an editor keeps its mode, where it would make a new one readable for others, and refused."""
+    (home / ".env").touch(mode=0o600)
 
 
 def private(folder: Path) -> Path:

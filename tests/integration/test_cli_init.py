@@ -167,7 +167,7 @@ def test_samples_are_copied_once_and_privately(tmp_path: Path) -> None:
     assert seed(samples, state) == ["career", "qa"]
     homes = state / "profiles"
     assert {path.name for path in homes.iterdir()} == {"career", "qa"}
-    assert stat.S_IMODE((homes / "qa/SOUL.md").stat().st_mode) == 0o600
+    assert {stat.S_IMODE((homes / "qa" / name).stat().st_mode) for name in ("SOUL.md", ".env")} == {0o600}
     assert stat.S_IMODE((homes / "qa/skills").stat().st_mode) == 0o700
     (homes / "career/SOUL.md").write_text("mine")
     shutil.rmtree(homes / "qa")
