@@ -51,7 +51,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, Command]]] = {
     "audit": ("What was decided, and proof that the record is whole.", {"tail": audit.tail, "verify": audit.verify}),
     "pairing": (
         "People who asked to be let in.",
-        {"list": pairing.list_, "approve": pairing.approve, "deny": pairing.deny},
+        {"list": pairing.list_, "approve": pairing.approve, "deny": pairing.deny, "revoke": pairing.revoke},
     ),
 }
 

@@ -75,8 +75,9 @@ def _tail_offline(place: Place, limit: int, kind: str | None) -> list[dict[str, 
 
 def _verify_offline(place: Place) -> Mapping[str, Any]:
     from hermesd import audit
+    from hermesd.ledger import boot
 
-    return asdict(_read(place, audit.verify))
+    return asdict(_read(place, lambda tx: audit.verify(tx, boot.anchor(tx))))
 
 
 def _read(place: Place, question: Callable[[sqlite3.Connection], Answer]) -> Answer:

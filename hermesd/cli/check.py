@@ -51,7 +51,9 @@ def _verdict(file: str, code: int, count: int) -> None:
         show.line(f"{file} is refused: {problems}", lead="✗ ", lead_style="red bold")
     elif code:
         show.line(
-            f"hermesd starts with {file}, but {problems} keep something from working", lead="! ", lead_style="yellow"
+            f"hermesd starts with {file}, but {problems} keep{'s' if count == 1 else ''} something from working",
+            lead="! ",
+            lead_style="yellow",
         )
     else:
         show.done(f"{file} is good")

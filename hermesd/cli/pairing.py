@@ -54,6 +54,21 @@ def deny(code: CodeArgument, config: ConfigOption = None, state: StateOption = N
         show.done(f"{_who(answer)} is refused")
 
 
+def revoke(
+    bot: Annotated[str, typer.Argument(metavar="BOT", help="The bot, as `hermesd bots` names it: telegram/main.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The person's user id.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take back what an approval gave; whom the configuration allows stays allowed."""
+    answer = find(config, state).ask("pairing_revoke", bot=bot, user=user)
+    if json:
+        show.data(answer)
+    else:
+        show.done(f"user {answer.get('user_id', user)} may no longer talk to {answer.get('key', bot)}")
+
+
 def _who(answer: dict[str, str]) -> str:
     """The id first: a name is decoration that anybody can choose."""
     name = f" ({answer['user_name']})" if answer.get("user_name") else ""

@@ -18,6 +18,8 @@ from hermesd import audit
 from hermesd.cli.app import main
 from hermesd.control import ControlServer
 from hermesd.errors import UserError
+from hermesd.ledger import boot
+from hermesd.ledger.schema import MIGRATIONS
 from hermesd.testing.host import MemoryLog
 
 STATUS: dict[str, Any] = {
@@ -102,6 +104,7 @@ NEED_A_DAEMON = [
     ("pairing", "list"),
     ("pairing", "approve", "ABC"),
     ("pairing", "deny", "ABC"),
+    ("pairing", "revoke", "telegram/main", "111"),
 ]
 
 
@@ -256,9 +259,11 @@ def ledger(state: Path, count: int) -> Path:
     """A stopped daemon's ledger with that many decisions in it."""
     file = state / "ledger.db"
     with sqlite3.connect(file) as tx:
-        tx.executescript(audit.SCHEMA)
+        for migration in MIGRATIONS:
+            tx.executescript(migration.sql)
         for number in range(count):
             audit.append(tx, at=1_700_000_000.0 + number, kind="turn.done", actor="telegram/main:111", target="career")
+        boot.start(tx, at=1_700_000_000.0 + count, pid=1, version="0")
     tx.close()
     return file
 
@@ -277,6 +282,17 @@ async def test_the_audit_log_of_a_stopped_daemon_can_be_read_and_proved(tmp_path
     assert broken.code == 1
     assert "broken at row 3" in broken.out
     assert (await hermesd("audit", "verify", "--json", "--state", str(tmp_path))).json["first_bad"] == 3
+
+
+async def test_rows_cut_off_the_audit_log_are_missed(tmp_path: Path) -> None:
+    """A stopped daemon's log that ends before its newest start did is told to be cut."""
+    file = ledger(tmp_path, 5)
+    with sqlite3.connect(file) as tx:
+        tx.executescript("DROP TRIGGER audit_is_never_cut; DELETE FROM audit WHERE id > 3")
+    tx.close()
+    ended = await hermesd("audit", "verify", "--state", str(tmp_path))
+    assert ended.code == 1
+    assert "cut off" in ended.out
 
 
 async def test_a_missing_ledger_is_a_sentence(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ async def test_every_screen_of_a_running_daemon(tmp_path: Path) -> None:
     async with living(tmp_path) as house:
         house.home.profile("qa")
         assert "hello there" in await house.asks("hello there")
+        with anyio.fail_after(30):
+            while (await house("sessions", "backend", "--json")).out == "[]\n":
+                pass  # a finished exchange is filed right after its answer went out; each look is a call
         await house("reload")
         for words, wanted in SCREENS.items():
             ended = await house(*words)
@@ -161,6 +164,10 @@ async def test_a_stranger_is_let_in_by_the_code_and_another_is_not(tmp_path: Pat
         house.bob.says(house.bot, "and now?")
         await house.heard(lambda post: "and now?" in post.text and post.bot_id is not None, after=welcome.serial)
         assert (await house("pairing", "approve", asked["code"])).code == 1
+        revoked = await house("pairing", "revoke", "telegram/main", "999")
+        assert revoked.out == "✓ user 999 may no longer talk to telegram/main\n"
+        again = await house("pairing", "revoke", "telegram/main", "999")
+        assert (again.code, "access.allow" in again.err) == (1, True)
         eve = house.telegram.user(998, "Eve")
         eve.says(house.bot, "me too")
         await house.heard(lambda post: "your id is 998" in post.text.lower())
@@ -168,7 +175,7 @@ async def test_a_stranger_is_let_in_by_the_code_and_another_is_not(tmp_path: Pat
         assert (await house("pairing", "deny", other["code"])).out == "✓ user 998 (Eve) is refused\n"
         assert (await house("pairing", "list")).out == "nobody waits\n"
         kinds = {row["kind"] for row in (await house("audit", "tail", "--json")).json}
-    assert {"pairing.approved", "pairing.denied"} <= kinds
+    assert {"pairing.approved", "pairing.denied", "pairing.revoked"} <= kinds
 
 
 @pytest.mark.parametrize("scope", ["all", "bot:telegram/main", "profile:backend", f"chat:telegram/main:{FORUM}:6"])
