@@ -13,7 +13,7 @@ from hermesd import markup
 from hermesd.address import Address
 from hermesd.errors import Ambiguous, Rejected, Unreachable
 from hermesd.message import InboundMessage, Outgoing, RawEvent, Receipt
-from hermesd.ports import AdapterHost, BotState, Capabilities, Finding
+from hermesd.ports import AdapterHost, BotState, Capabilities, Finding, Whereabouts
 from hermesd_telegram import failure, inbound, probe, render
 from hermesd_telegram.settings import TelegramSettings
 from hermesd_telegram.speech import Identity
@@ -106,6 +106,10 @@ class TelegramAdapter:
     def parse(self, event: RawEvent) -> Sequence[InboundMessage]:
         """Read one stored update. Raises ValueError for a malformed one."""
         return inbound.parse(event, self.key, self._me)
+
+    def place(self, event: RawEvent) -> Whereabouts | None:
+        """Chat, topic and number of the message in an update that is not read."""
+        return inbound.place(event, self.key)
 
     # --- sending -----------------------------------------------------------------------------------------------
 

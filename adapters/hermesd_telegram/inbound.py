@@ -9,6 +9,7 @@ from typing import Any
 
 from hermesd.address import AdapterKey, Address, ConversationKind
 from hermesd.message import Attachment, InboundMessage, MessageKind, RawEvent, Sender
+from hermesd.ports import Whereabouts
 from hermesd_telegram import field
 from hermesd_telegram.speech import Identity, listen
 
@@ -45,6 +46,31 @@ def parse(event: RawEvent, key: AdapterKey, fallback: Identity) -> Sequence[Inbo
     if (message := field.maybe_table(raw, "edited_message")) is not None:
         return _message(event.event_id, message, key, me, edited=True)
     return ()
+
+
+def place(event: RawEvent, key: AdapterKey) -> Whereabouts | None:
+    """Where a message of an update stands, by what little has to be looked at for that.
+
+    None when it cannot be told, or when the message names somebody and not this bot.
+    """
+    message = event.raw.get("message")
+    chat = message.get("chat") if isinstance(message, Mapping) else None
+    if not (isinstance(message, Mapping) and isinstance(chat, Mapping)):
+        return None
+    try:
+        thread = _thread(message, chat, field.words(chat, "type"))
+        chat_id, number = str(field.whole(chat, "id")), field.whole(message, "message_id")
+    except ValueError:
+        return None
+    if chat.get("type") != "private" and _names_another(message, event.raw):
+        return None
+    return Whereabouts(Address(key, chat_id, thread), f"{chat_id}:{number}")
+
+
+def _names_another(message: Mapping[str, Any], raw: Mapping[str, Any]) -> bool:
+    text, me = str(message.get("text") or message.get("caption") or "").lower(), raw.get(ME)
+    name = str(me.get("username", "")).lower() if isinstance(me, Mapping) else ""
+    return "@" in text and (not name or f"@{name}" not in text)
 
 
 def _identity(raw: Mapping[str, Any], fallback: Identity) -> Identity:

@@ -10,7 +10,7 @@ from hermesd.address import Address
 from hermesd.errors import OperatorError, Rejected, Unauthorized, Unreachable
 from hermesd.markup import split
 from hermesd.message import InboundMessage, Outgoing, RawEvent, Receipt
-from hermesd.ports import AdapterHost, BotState, Capabilities, Finding, Listen
+from hermesd.ports import AdapterHost, BotState, Capabilities, Finding, Listen, Whereabouts
 from hermesd_web.app import WebApp
 from hermesd_web.event import TEXT_LIMIT, Said
 from hermesd_web.feed import Feed
@@ -76,6 +76,10 @@ class WebAdapter:
         if said.id != event.event_id:
             raise ValueError("the event's id is not the message's")
         return (said.message(self.key),)
+
+    def place(self, event: RawEvent) -> Whereabouts | None:
+        """The room of a message that is not read: it was known when it was stored."""
+        return None if event.place is None else Whereabouts(event.place, event.event_id)
 
     def split(self, text: str) -> Sequence[str]:
         return split(text, _PART)

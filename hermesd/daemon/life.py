@@ -100,7 +100,11 @@ class Life:
     async def load(self, profiles: frozenset[str] | None = None) -> Loaded:
         # off the loop: a file with ten thousand routes takes a while
         read = partial(load, self.config, env=self.environment, plugins=self.plugins, profiles=profiles)
-        return await to_thread.run_sync(read)
+        gc.disable()  # a full collection over a hundred thousand young nodes would stop the loop for 60 ms
+        try:
+            return await to_thread.run_sync(read)
+        finally:
+            gc.enable()
 
     async def _first_settings(self) -> Settings:
         loaded = await self.load()

@@ -27,13 +27,18 @@ from hermesd.ledger.inbound import InboundState, Stored
 from hermesd.ledger.turn import Request
 from hermesd.lineage import Lineage
 from hermesd.message import InboundMessage, MessageKind
-from hermesd.ports import Adapter
+from hermesd.ports import Adapter, TellsPlace, Whereabouts
 from hermesd.profile import ProfileContext
 
+#: told about a message that was given up
+GIVEN_UP = (
+    "I could not handle a message of yours: I was stopped each time I looked at it. It is kept for my operator. "
+    "Please send it again, in other words if you can."
+)
 _Chat = tuple[AdapterKey, str]
 #: seconds between two tries while the ledger cannot be read
 RETRY_SECONDS = 1.0
-#: later starts that may die while they decide about an event
+#: later starts that may die while they decide about an event; the next one gives it up, and tells its writer
 MOST_ATTEMPTS = 2
 
 
@@ -95,7 +100,7 @@ class Decider:
         bot = self._desk.bots.get(batch[0].key)
         if bot is None or bot.adapter is None:
             return
-        if len(batch) > 1 and any(stored.attempts for stored in batch):
+        if len(batch) > 1 and any(stored.again for stored in batch):
             # one of these may have taken the daemon down: alone, each is counted for itself
             for stored in batch:
                 await self._decide_batch([stored])
@@ -164,7 +169,9 @@ class Decider:
 
     def _parse(self, stored: Stored, adapter: Adapter, steps: list[Step]) -> InboundMessage | None:
         if stored.attempts >= MOST_ATTEMPTS:
-            steps.append(self._quarantine(stored, f"the daemon died {stored.attempts + 1} times before deciding"))
+            where = adapter.place(stored.event) if isinstance(adapter, TellsPlace) else None
+            reason = f"the daemon died {stored.attempts + 1} times before deciding"
+            steps.append(self._quarantine(stored, reason, where))
             return None
         try:
             messages = adapter.parse(stored.event)
@@ -334,15 +341,18 @@ class Decider:
 
         return Step(write)
 
-    def _quarantine(self, stored: Stored, reason: str) -> Step:
-        at = self._desk.clock.now()
+    def _quarantine(self, stored: Stored, reason: str, where: Whereabouts | None = None) -> Step:
+        """Keep an event as it came; with `where`, whoever wrote it is told."""
+        at, boot = self._desk.clock.now(), self._desk.boot
+        drafts = self._desk.outbox.drafts(where.address, GIVEN_UP, reply_to=where.message_key) if where else ()
         self._desk.log.warning(
             "event quarantined", action="inbound.quarantine", bot=str(stored.key), event_id=stored.event.event_id,
             reason=reason,
         )  # fmt: skip
 
-        def write(tx: Tx) -> None:
-            inbound.decide(tx, stored.seq, InboundState.QUARANTINED, reason=reason)
+        def write(tx: Tx) -> tuple[delivery.Delivery, ...] | None:
+            if not inbound.decide(tx, stored.seq, InboundState.QUARANTINED, reason=reason):
+                return None
             audit.append(
                 tx,
                 at=at,
@@ -351,8 +361,9 @@ class Decider:
                 target=stored.event.event_id,
                 rule=reason,
             )
+            return delivery.insert(tx, drafts, turn_id=None, boot=boot, at=at) if drafts else None
 
-        return Step(write)
+        return Step(write, self._send)
 
 
 def _clean(message: InboundMessage) -> InboundMessage:

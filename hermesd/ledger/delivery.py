@@ -19,7 +19,7 @@ from typing import Any
 
 from hermesd.address import AdapterKey, Address
 from hermesd.database import Tx
-from hermesd.ledger.inbound import next_line
+from hermesd.ledger.inbound import NEXT_LINE
 
 _COLUMNS = (
     "seq, id, turn_id, platform, bot_id, guild, chat_id, thread_id, part, parts, text, reply_to, state, reason, "
@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 _INSERT = (
     "INSERT INTO delivery(line, id, turn_id, platform, bot_id, guild, chat_id, thread_id, part, parts, text, reply_to, "
-    "state, attempts, boot, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"state, attempts, boot, created_at, updated_at) VALUES ({NEXT_LINE}{', ?' * 16})"
 )
 _MOVE = (
     "UPDATE delivery SET state = ?, reason = ?, attempts = attempts + ?, next_at = ?, receipt = coalesce(?, receipt), "
@@ -132,7 +132,7 @@ def insert(
         state = DeliveryState.ATTEMPTING if begun else DeliveryState.PENDING
         key, a = draft.address.adapter, draft.address
         values = (
-            next_line(tx), draft.id, turn_id, key.platform, key.bot_id, a.guild, a.chat_id, a.thread_id, draft.part,
+            draft.id, turn_id, key.platform, key.bot_id, a.guild, a.chat_id, a.thread_id, draft.part,
             draft.of, draft.text, draft.reply_to, state.value, int(begun), boot, at, at,
         )  # fmt: skip
         seq = int(tx.execute(_INSERT, values).lastrowid or 0)

@@ -18,25 +18,25 @@ from hermesd.database import Tx
 from hermesd.message import RawEvent
 from hermesd.ports import TranscriptEntry
 
+#: the next number of the one sequence that orders what is shown in a place, in both directions; triggers advance it
+NEXT_LINE = "(SELECT value + 1 FROM line)"
 _STORE = (
     "INSERT INTO inbound(line, platform, bot_id, event_id, raw, received_at, chat_id, thread_id) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    f"VALUES ({NEXT_LINE}, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(platform, bot_id, event_id) DO NOTHING"
 )
-_NEXT_LINE = "UPDATE line SET value = value + 1 RETURNING value"
-_KNOWN_EVENT = "SELECT 1 FROM inbound WHERE platform = ? AND bot_id = ? AND event_id = ?"
 _CURSOR_GET = "SELECT value FROM cursor WHERE platform = ? AND bot_id = ?"
 _CURSOR_SET = (
     "INSERT INTO cursor(platform, bot_id, value, updated_at) VALUES (?, ?, ?, ?) "
     "ON CONFLICT(platform, bot_id) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
 )
 _LEFT = (
-    "SELECT seq, event_id, raw, received_at, attempts FROM inbound "
+    "SELECT seq, event_id, raw, received_at, attempts, chat_id, thread_id FROM inbound "
     "WHERE state = 'received' AND platform = ? AND bot_id = ? ORDER BY seq"
 )
 _COUNT_ATTEMPT = "UPDATE inbound SET attempts = attempts + 1 WHERE seq = ? AND state = 'received'"
 _DECIDE = (
-    "UPDATE OR IGNORE inbound SET state = ?, reason = ?, message_key = ?, chat_id = ?, thread_id = ? "
-    "WHERE seq = ? AND state = 'received'"
+    "UPDATE OR IGNORE inbound SET state = ?, reason = ?, message_key = ?, chat_id = coalesce(?, chat_id), "
+    "thread_id = coalesce(?, thread_id) WHERE seq = ? AND state = 'received'"
 )
 _DECIDE_REPEAT = "UPDATE inbound SET state = 'ignored', reason = 'repeat' WHERE seq = ? AND state = 'received'"
 _KNOWN_MESSAGE = "SELECT seq FROM inbound WHERE platform = ? AND bot_id = ? AND message_key = ?"
@@ -90,18 +90,12 @@ def store(tx: Tx, key: AdapterKey, events: Sequence[RawEvent], cursor: str | Non
     for event in events:
         raw = json.dumps(event.raw, separators=(",", ":"))
         chat, thread = (event.place.chat_id, event.place.thread_id) if event.place else (None, None)
-        known = tx.execute(_KNOWN_EVENT, (key.platform, key.bot_id, event.event_id)).fetchone()
-        if known is None:
-            row = (next_line(tx), key.platform, key.bot_id, event.event_id, raw, at, chat, thread)
-            fresh.append(Stored(int(tx.execute(_STORE, row).lastrowid or 0), key, event, at))
+        done = tx.execute(_STORE, (key.platform, key.bot_id, event.event_id, raw, at, chat, thread))
+        if done.rowcount:
+            fresh.append(Stored(int(done.lastrowid or 0), key, event, at))
     if cursor is not None:
         tx.execute(_CURSOR_SET, (key.platform, key.bot_id, cursor, at))
     return tuple(fresh)
-
-
-def next_line(tx: Tx) -> int:
-    """The next number of the one sequence that orders what is shown in a place, in both directions."""
-    return int(tx.execute(_NEXT_LINE).fetchone()[0])
 
 
 def cursor(tx: Tx, key: AdapterKey) -> str | None:
@@ -114,8 +108,13 @@ def left_over(tx: Tx, key: AdapterKey) -> tuple[Stored, ...]:
     """Events of one bot that no boot has decided about, oldest first."""
     rows = tx.execute(_LEFT, (key.platform, key.bot_id))
     return tuple(
-        Stored(seq, key, RawEvent(event_id, json.loads(raw)), at, n, again=True) for seq, event_id, raw, at, n in rows
+        Stored(seq, key, RawEvent(event_id, json.loads(raw), _place(key, chat, thread)), at, n, again=True)
+        for seq, event_id, raw, at, n, chat, thread in rows
     )
+
+
+def _place(key: AdapterKey, chat: str | None, thread: str | None) -> Address | None:
+    return None if chat is None else Address(key, chat, thread)
 
 
 def count_attempt(tx: Tx, seqs: Sequence[int]) -> None:

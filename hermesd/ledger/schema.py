@@ -53,6 +53,7 @@ CREATE UNIQUE INDEX inbound_message ON inbound(platform, bot_id, message_key) WH
 CREATE INDEX inbound_quarantined ON inbound(seq) WHERE state = 'quarantined';
 CREATE INDEX inbound_open ON inbound(seq) WHERE state = 'received';
 CREATE INDEX inbound_place ON inbound(platform, bot_id, chat_id, thread_id, line) WHERE chat_id IS NOT NULL;
+CREATE TRIGGER inbound_takes_a_line AFTER INSERT ON inbound BEGIN UPDATE line SET value = NEW.line; END;
 CREATE TABLE turn(
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     id          TEXT NOT NULL UNIQUE,
@@ -133,6 +134,7 @@ CREATE TABLE delivery(
 );
 CREATE INDEX delivery_open ON delivery(seq) WHERE state IN ('pending', 'attempting', 'ambiguous', 'parked');
 CREATE INDEX delivery_place ON delivery(platform, bot_id, chat_id, thread_id, line);
+CREATE TRIGGER delivery_takes_a_line AFTER INSERT ON delivery BEGIN UPDATE line SET value = NEW.line; END;
 CREATE TABLE usage(
     day         TEXT NOT NULL,
     scope       TEXT NOT NULL,

@@ -32,7 +32,7 @@ _INSERT = (
 )
 _START = (
     "UPDATE turn SET state = 'running', attempts = attempts + 1, boot = ?, started_at = ?, tokens_in = 0, "
-    "tokens_out = 0, money = 0 WHERE id = ? AND state = 'queued'"
+    "tokens_out = 0, money = 0 WHERE id = ? AND state = 'queued' RETURNING text, attempts"
 )
 _END = (
     "UPDATE turn SET state = ?, reason = ?, ended_at = ?, session_id = coalesce(?, session_id), reply = ?, rows = ?, "
@@ -216,9 +216,13 @@ def insert(tx: Tx, request: Request, *, at: float) -> Turn:
     )  # fmt: skip
 
 
-def start(tx: Tx, turn_id: str, *, boot: int, at: float) -> bool:
-    """Claim a queued turn for this boot and count the attempt before anything runs."""
-    return tx.execute(_START, (boot, at, turn_id)).rowcount == 1
+def start(tx: Tx, turn_id: str, *, boot: int, at: float) -> tuple[str, int] | None:
+    """Claim a queued turn for this boot and count the attempt before anything runs.
+
+    Its text, which may have been edited while it waited, and its attempts; None when it is not queued.
+    """
+    row = tx.execute(_START, (boot, at, turn_id)).fetchone()
+    return None if row is None else (str(row[0]), int(row[1]))
 
 
 def end(tx: Tx, turn_id: str, outcome: Outcome, *, at: float) -> bool:

@@ -17,7 +17,7 @@ _HOLD = (
 _HOLDS = "SELECT day, scope, subject FROM reservation WHERE turn_id = ?"
 _RELEASE = "DELETE FROM reservation WHERE turn_id = ?"
 _ADD = (
-    "INSERT INTO usage(day, scope, subject, turns, tokens, money) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO usage(day, scope, subject, turns, tokens, money) VALUES {rows} "
     "ON CONFLICT(day, scope, subject) DO UPDATE SET turns = turns + excluded.turns, tokens = tokens + "
     "excluded.tokens, money = money + excluded.money"
 )
@@ -73,8 +73,10 @@ def hold(tx: Tx, turn_id: str, windows: tuple[Window, ...], amount: Spent) -> No
 def settle(tx: Tx, turn_id: str, windows: tuple[Window, ...], usage: Usage, *, turns: int = 1) -> None:
     """Replace a turn's reservation by what it really used."""
     tx.execute(_RELEASE, (turn_id,))
-    for w in windows:
-        tx.execute(_ADD, (w.day, w.scope, w.subject, turns, usage.tokens, usage.money))
+    if windows:
+        rows = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(windows))
+        values = [v for w in windows for v in (w.day, w.scope, w.subject, turns, usage.tokens, usage.money)]
+        tx.execute(_ADD.format(rows=rows), values)
 
 
 def release(tx: Tx, turn_id: str) -> None:

@@ -13,7 +13,9 @@ from hermesd.ports.adapter import (
     Finding,
     HttpMount,
     OffersLinks,
+    TellsPlace,
     TranscriptEntry,
+    Whereabouts,
 )
 from hermesd.ports.bot import AccessSettings, BotSettings, SecretRef
 from hermesd.ports.engine import Engine, EngineReply, EngineRequest, Row, Usage
@@ -55,6 +57,7 @@ __all__ = [
     "Row",
     "SecretRef",
     "StepJournal",
+    "TellsPlace",
     "Tool",
     "ToolCall",
     "ToolGate",
@@ -63,4 +66,5 @@ __all__ = [
     "TranscriptEntry",
     "TurnContext",
     "Usage",
+    "Whereabouts",
 ]

@@ -172,6 +172,26 @@ class OffersLinks(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where an event came from, as far as that can be told without reading it."""
+
+    address: Address
+    #: the platform's identity of the message, to answer to it
+    message_key: str | None
+
+
+@runtime_checkable
+class TellsPlace(Protocol):
+    """An adapter that can tell people about an event nobody dares to read any more."""
+
+    def place(self, event: RawEvent) -> Whereabouts | None:
+        """Where an answer to this event would go, by a few look-ups and nothing more; None when that cannot be told,
+        or when it evidently is for somebody else. Pure; never raises.
+        """
+        ...
+
+
 class AdapterPlugin(Protocol):
     """What an entry point of group `hermesd.adapters` names."""
 

@@ -33,13 +33,19 @@ _BY_PREFIX = f"SELECT {_COLUMNS} FROM session WHERE key = ? AND (substr(id, 1, ?
 _BY_PREFIX += "ORDER BY updated_at DESC LIMIT 2"
 _TITLE = "UPDATE session SET title = ? WHERE id = ?"
 _GET = f"SELECT {_COLUMNS} FROM session WHERE id = ?"
-_FILED = "SELECT 1 FROM message WHERE turn_id = ? LIMIT 1"
-_NEXT_SEQ = "SELECT coalesce(max(seq), 0) + 1 FROM message WHERE session_id = ?"
-_INSERT = (
-    "INSERT INTO message(session_id, seq, turn_id, role, text, calls, call_id, tool, tokens, at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# each statement costs two exchanges of the interpreter lock with the busy loop: what one can say is not said in three
+_BEFORE_FILING = (
+    "SELECT EXISTS (SELECT 1 FROM message WHERE turn_id = ?), EXISTS (SELECT 1 FROM session WHERE id = ?), "
+    "coalesce((SELECT max(seq) FROM message WHERE session_id = ?), 0) + 1"
 )
-_INDEX = "INSERT INTO message_text(rowid, text) VALUES (?, ?)"
+_INSERT = "INSERT INTO message(session_id, seq, turn_id, role, text, calls, call_id, tool, tokens, at) VALUES "
+_INSERT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INDEX = (
+    "INSERT INTO message_text(rowid, text) SELECT id, text FROM message "
+    "WHERE session_id = ? AND seq >= ? AND role != 'tool' AND text != ''"
+)
+#: rows in one statement; a turn with more takes several
+_ROWS_AT_ONCE = 50
 _TOUCH = "UPDATE session SET exchanges = exchanges + 1, updated_at = ?, title = coalesce(title, ?) WHERE id = ?"
 _SUMMARY = "SELECT upto_seq, text, tokens FROM summary WHERE session_id = ? ORDER BY upto_seq DESC LIMIT 1"
 _ROWS = (
@@ -153,10 +159,14 @@ class SessionStore:
         """
 
         def work(tx: Tx) -> bool:
-            if key is not None and tx.execute(_GET, (session_id,)).fetchone() is None:
+            filed, known, seq = tx.execute(_BEFORE_FILING, (turn_id, session_id, session_id)).fetchone()
+            if filed:
+                return False
+            if key is not None and not known:
                 opened = tx.execute(_ACTIVE, (key.encode(),)).fetchone() is not None
                 tx.execute(_RESTORE, (session_id, key.encode(), at, at, at if opened else None))
-            return _file(tx, turn_id, session_id, (prompt, *rows), at)
+            _file(tx, turn_id, session_id, seq, (prompt, *rows), at)
+            return True
 
         return await self._database.write(work)
 
@@ -239,19 +249,19 @@ def _find_one(tx: Tx, key: str, wanted: str) -> Session:
     raise UserError(f"there is no session {name!r} here", hint="/sessions lists the ones you can resume")
 
 
-def _file(tx: Tx, turn_id: str, session_id: str, rows: Sequence[Row], at: float) -> bool:
-    if tx.execute(_FILED, (turn_id,)).fetchone():
-        return False
-    seq = int(tx.execute(_NEXT_SEQ, (session_id,)).fetchone()[0])
-    for offset, row in enumerate(rows):
-        text = _storable(row.text)
-        calls = json.dumps([[call.call_id, call.name, call.arguments] for call in row.calls]) if row.calls else None
-        values = (session_id, seq + offset, turn_id, row.role, text, calls, row.call_id, row.tool, estimate(row), at)
-        number = tx.execute(_INSERT, values).lastrowid
-        if text and row.role != "tool":
-            tx.execute(_INDEX, (number, text))
+def _file(tx: Tx, turn_id: str, session_id: str, seq: int, rows: Sequence[Row], at: float) -> None:
+    values = [_values(turn_id, session_id, seq + offset, row, at) for offset, row in enumerate(rows)]
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        some = values[start : start + _ROWS_AT_ONCE]
+        tx.execute(_INSERT + ", ".join([_INSERT_ROW] * len(some)), [value for row in some for value in row])
+    tx.execute(_INDEX, (session_id, seq))
     tx.execute(_TOUCH, (at, _one_line(rows[0].text[:400]) or None, session_id))
-    return True
+
+
+def _values(turn_id: str, session_id: str, seq: int, row: Row, at: float) -> tuple[Any, ...]:
+    calls = json.dumps([[call.call_id, call.name, call.arguments] for call in row.calls]) if row.calls else None
+    text = _storable(row.text)
+    return (session_id, seq, turn_id, row.role, text, calls, row.call_id, row.tool, estimate(row), at)
 
 
 def _window(tx: Tx, session_id: str, budget: int) -> tuple[Row, ...]:

@@ -1,7 +1,7 @@
 """One turn, from claim to outcome: reserve, recall, ask the model, and commit the answer with what must be sent."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from secrets import token_hex
 
@@ -28,8 +28,8 @@ from hermesd.turn.tools import Toolbox
 
 #: seconds a turn may take before the place shows that something is being prepared, and how often that is renewed
 TYPING_AFTER, TYPING_EVERY = 0.5, 4.0
-#: turns waiting to be marked as filed before that is written for its own sake
-_FILED_AT_ONCE = 64
+#: finished exchanges that are marked as filed with the next claim; until then a start would file them again, harmlessly
+_FILED_AT_ONCE = 32
 
 
 @dataclass(slots=True)
@@ -98,15 +98,18 @@ class TurnRunner:
         to run.
         """
         at, day = self.clock.now(), limits.day_of(self.clock.now())
-        allowances, filed = self.allowances(), self._take_filed()
+        allowances = self.allowances()
+        filed = self._take_filed() if len(self._filed) >= _FILED_AT_ONCE else ()
 
         def claim(tx: Tx) -> tuple[Turn | None, tuple[Delivery, ...]]:
-            turns.mark_filed(tx, filed)
-            if not turns.start(tx, turn.id, boot=self.boot, at=at):
+            if filed:
+                turns.mark_filed(tx, filed)
+            begun = turns.start(tx, turn.id, boot=self.boot, at=at)
+            if begun is None:
                 return None, ()
             refusal = limits.reserve(tx, turn, allowances, day=day)
             if refusal is None:
-                return turns.by_id(tx, turn.id), ()
+                return replace(turn, text=begun[0], attempts=begun[1], state=TurnState.RUNNING), ()
             turns.end(tx, turn.id, Outcome(TurnState.REFUSED, "limit"), at=at)
             self._record(tx, turn, "turn.refused", at, rule="limit")
             draft = Draft(token_hex(12), turn.address, 1, 1, refusal, turn.message_key)
@@ -156,7 +159,8 @@ class TurnRunner:
             if not turns.end(tx, turn.id, outcome, at=at):
                 spending.release(tx, turn.id)
                 return None
-            warning = limits.settle(tx, turn, turns.used(tx, turn.id), allowances, day=limits.day_of(at))
+            used = outcome.usage if outcome.state is TurnState.DONE else turns.used(tx, turn.id)
+            warning = limits.settle(tx, turn, used, allowances, day=limits.day_of(at))
             self._record(tx, turn, f"turn.{outcome.state}", at, rule=outcome.reason)
             rows = delivery.insert(tx, drafts, turn_id=turn.id, boot=self.boot, at=at, begin_first=begin)
             return rows, _Ended(warning)
@@ -170,8 +174,6 @@ class TurnRunner:
         user = Row("user", turn.text)
         await store.file(turn.id, session_id, user, reply.rows, at=self.clock.now(), key=turn.key)
         self._filed.append(turn.id)
-        if len(self._filed) >= _FILED_AT_ONCE:
-            await self.flush()
 
     # --- small parts -----------------------------------------------------------------------------------------------
 

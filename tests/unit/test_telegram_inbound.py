@@ -7,7 +7,7 @@ import pytest
 from hermesd.address import AdapterKey, Address
 from hermesd.markup import utf16_len
 from hermesd.message import InboundMessage, MessageKind, RawEvent, Sender
-from hermesd_telegram.inbound import ME, parse
+from hermesd_telegram.inbound import ME, parse, place
 from hermesd_telegram.speech import Identity
 
 KEY = AdapterKey("telegram", "main")
@@ -226,3 +226,24 @@ def test_malformed_updates_are_value_errors(raw: dict[str, Any]) -> None:
 def test_other_updates_are_of_no_interest(kind: str) -> None:
     """Updates that are not messages give none."""
     assert parse(RawEvent("1", {"update_id": 1, kind: {"id": 1}}), KEY, US) == ()
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ({"chat": {"id": 7, "type": "private"}, "message_id": 3, "text": "hi"}, (Address(KEY, "7"), "7:3")),
+        (
+            {"chat": {"id": -1, "type": "group"}, "message_id": 3, "text": "@our_bot hi"},
+            (Address(KEY, "-1"), "-1:3"),
+        ),
+        ({"chat": {"id": -1, "type": "group"}, "message_id": 3, "text": "@other_bot hi"}, None),
+        ({"chat": {"id": "x", "type": "group"}, "message_id": 3}, None),
+        ({"chat": None}, None),
+        (None, None),
+    ],
+)
+def test_the_place_of_an_unread_update_is_told_or_not(message: object, found: tuple[Address, str] | None) -> None:
+    """Whoever wrote what is given up can be answered in its place, and by no bot it was not meant for (ING-06)."""
+    raw = {"update_id": 1, "message": message, ME: {"id": 1, "username": "our_bot"}}
+    where = place(RawEvent("1", raw), KEY)
+    assert found == (None if where is None else (where.address, where.message_key))

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from hermesd import audit
 from hermesd.delivery.policy import DUPLICATE_MARK
+from hermesd.gateway.decider import GIVEN_UP
 
 #: what must not stand in a ledger that came to rest
 _BROKEN = (
     ("an event without a decision", "SELECT seq FROM inbound WHERE state = 'received'"),
-    ("an event given up", "SELECT seq, reason FROM inbound WHERE state = 'quarantined'"),
+    # one that was given up is kept and its writer told: `seen` finds the notice
+    (
+        "an event that could not be read",
+        "SELECT seq FROM inbound WHERE state = 'quarantined' AND reason NOT LIKE 'the daemon died%'",
+    ),
     (
         "an event with no turn, or several",
         """SELECT inbound.seq, count(turn.id) FROM inbound LEFT JOIN turn ON turn.inbound_seq = inbound.seq
@@ -81,7 +86,9 @@ def seen(questions: list[Question], answers: list[Answer]) -> list[str]:
 
 def _disorder(questions: list[Question], answers: list[Answer]) -> Iterable[str]:
     asked = {question.key: question for question in questions}
-    first = list(dict.fromkeys(answer.to for answer in answers if answer.to in asked))
+    # a notice does not wait for the answers before it
+    told = (answer for answer in answers if answer.to in asked and answer.text != GIVEN_UP)
+    first = list(dict.fromkeys(answer.to for answer in told))
     lanes: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for question in questions:
         lanes[question.lane].append(question.key)

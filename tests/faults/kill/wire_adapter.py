@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from hermesd.address import Address
 from hermesd.errors import Ambiguous, Unreachable
 from hermesd.message import InboundMessage, Outgoing, RawEvent, Receipt, Sender
-from hermesd.ports import AdapterHost, BotSettings, BotState, Capabilities, Finding
+from hermesd.ports import AdapterHost, BotSettings, BotState, Capabilities, Finding, Whereabouts
 
 Crash = Callable[[str], None]
 
@@ -77,6 +77,10 @@ class WireAdapter:
         sender = Sender(raw["user"], raw["user"])
         key = f"{raw['chat']}:{raw['number']}"
         return [InboundMessage(event.event_id, key, address, "group", sender, raw["text"])]
+
+    def place(self, event: RawEvent) -> Whereabouts | None:
+        raw = event.raw
+        return Whereabouts(Address(self.key, raw["chat"]), f"{raw['chat']}:{raw['number']}")
 
     def split(self, text: str) -> Sequence[str]:
         return [text]
