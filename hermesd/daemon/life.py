@@ -123,6 +123,7 @@ class Life:
                 MIGRATIONS,
                 log=self.log,
                 clock=self.clock,
+                cache_kib=1000,
                 on_health=self._disk,
                 crash=self.crash,
             )

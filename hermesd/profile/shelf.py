@@ -17,7 +17,7 @@ from hermesd.profile.home import Home
 from hermesd.session import MIGRATIONS, SessionStore
 
 #: KiB of page cache of one open profile database
-_CACHE = 256
+_CACHE = 128
 
 
 @dataclass(slots=True, eq=False)
