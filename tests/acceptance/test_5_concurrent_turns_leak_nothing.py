@@ -125,7 +125,9 @@ async def talk(world: Any, daemon: Any) -> None:
 
 
 async def test_hundreds_of_interleaved_turns_leak_nothing(eight: Any, tmp_path: Path) -> None:
-    """208 turns of eight profiles at once: no prompt, row, file, log line, child or message holds a foreign canary."""
+    """208 turns of eight profiles at once: no prompt, row, file, log line, child or message holds a foreign canary, and
+    environment, folder and umask of the process are as before (ISO-02).
+    """
     lookout = LookoutTool(tmp_path / "lookout.jsonl")
     eight.home.tools["lookout"] = [lookout]
     mask = os.umask(0o077)
@@ -220,7 +222,9 @@ def ledger(world: Any) -> int:
 
 
 async def test_no_turn_touches_the_process_s_own_surroundings(eight: Any, tmp_path: Path) -> None:
-    """With an audit hook in the daemon's process: turns of eight profiles cause no putenv, unsetenv or chdir."""
+    """With an audit hook in the daemon's process: turns of eight profiles cause no putenv, unsetenv or chdir
+    (ISO-02).
+    """
     events, lookout = tmp_path / "events", LookoutTool(tmp_path / "lookout.jsonl")
     command = (sys.executable, str(Path(__file__).with_name("audited.py")), str(events), str(lookout.report))
     async with eight.home.process(*command) as daemon, await daemon.chat() as web:
@@ -244,7 +248,7 @@ async def test_no_turn_touches_the_process_s_own_surroundings(eight: Any, tmp_pa
 
 
 async def test_the_audit_hook_would_have_noticed(world: Any, tmp_path: Path) -> None:
-    """The control of the test above: a daemon that changes its folder leaves a line."""
+    """The control of the test above: a daemon that changes its folder leaves a line (ISO-02)."""
     events = tmp_path / "events"
     world.bot("main")
     command = (sys.executable, str(Path(__file__).with_name("audited.py")), str(events), "misbehave")

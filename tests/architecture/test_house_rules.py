@@ -81,8 +81,12 @@ def ambient(tree: ast.Module, path: str) -> Found:
                 yield node.lineno, name_of(node.func)
 
 
+#: methods by which a mapping is changed
+WRITERS = ("clear", "pop", "popitem", "setdefault", "update")
+
+
 def environment(tree: ast.Module, path: str) -> Found:
-    """The environment is read once, in settings, and never written."""
+    """The environment is read once, in settings, and never written (ISO-02)."""
     inside = path.startswith("hermesd/settings")
     writing = {"os.putenv", "os.unsetenv"}
     reading = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
@@ -93,10 +97,14 @@ def environment(tree: ast.Module, path: str) -> Found:
                     yield node.lineno, f"os.{alias.name}"
         if isinstance(node, ast.Attribute) and name_of(node) in writing | (set() if inside else reading):
             yield node.lineno, name_of(node)
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and name_of(node.value) in reading:
+            yield node.lineno, f"{name_of(node.value)}[...] is written"
+        if isinstance(node, ast.Attribute) and name_of(node.value) in reading and node.attr in WRITERS:
+            yield node.lineno, name_of(node)
 
 
 def process_state(tree: ast.Module, path: str) -> Found:
-    """The working directory and the umask belong to the whole process: nobody moves them, nobody blocks it."""
+    """Working directory and umask belong to the whole process: nobody moves them, nobody blocks it (ISO-02)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and name_of(node) in ("os.chdir", "os.fchdir", "os.umask", "time.sleep"):
             yield node.lineno, name_of(node)
@@ -307,7 +315,7 @@ INNOCENT: tuple[tuple[Rule, str], ...] = (
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_house_keeps_its_rule(rule: Rule) -> None:
-    """No file of the product breaks the rule."""
+    """No file of the product breaks the rule (ISO-02 by `environment`, `process_state` and `ambient`)."""
     broken = [
         f"{path}:{line}: {what}"
         for path in SOURCES
@@ -320,6 +328,24 @@ def test_the_house_keeps_its_rule(rule: Rule) -> None:
 def test_the_rule_bites(rule: Rule, code: str) -> None:
     """A planted violation is found."""
     assert list(rule(ast.parse(code), "hermesd/planted.py"))
+
+
+@pytest.mark.parametrize(
+    ("code", "many"),
+    [
+        ("home = os.environ['HOME']", 0),
+        ("found = dict(os.environ)", 0),
+        ("os.environ['A'] = 'b'", 1),
+        ("del os.environ['A']", 1),
+        ("os.environ.update(a='b')", 1),
+        ("os.environ.setdefault('A', 'b')", 1),
+        ("os.environb[b'A'] = b'b'", 1),
+        ("os.unsetenv('A')", 1),
+    ],
+)
+def test_settings_read_the_environment_and_never_write_it(code: str, many: int) -> None:
+    """The one place that may read the environment may not write it either (ISO-02)."""
+    assert len(list(environment(ast.parse(f"import os\n{code}"), "hermesd/settings/planted.py"))) == many
 
 
 @pytest.mark.parametrize(("rule", "code"), INNOCENT)

@@ -158,7 +158,7 @@ async def test_unusable_answers_are_asked_for_again_twice(model: str):
 
 
 async def test_no_body_crashes_the_engine():
-    """150 completions broken at random end as an answer or an EngineError, never as anything else."""
+    """500 completions broken at random end as an answer or an EngineError, never as anything else (TRN-03)."""
     pick = random.Random(20)
     junk = [None, 0, -1, "", "x" * 5000, [], {}, [[]], True, 1e308, "\ud800", {"a": None}, "tool_calls", "null"]
 
@@ -177,7 +177,7 @@ async def test_no_body_crashes_the_engine():
     async with stage() as (fake, factory, _):
         fake.on(broken)
         answered = failed = 0
-        for _ in range(150):
+        for _ in range(500):
             try:
                 reply = await factory.build("p", custom(fake), {"KEY": "k"}).run(asking("go", steps=3), RecordingGate())
                 reply.text.encode()
@@ -208,7 +208,7 @@ async def test_lone_surrogates_never_leave_the_engine():
 
 
 async def test_the_same_call_three_times_stops_the_turn():
-    """A model going round in circles is stopped with a reason after two runs of the same call."""
+    """A model going round in circles is stopped with a reason after two runs of the same call (TRN-04)."""
     async with stage() as (fake, factory, _):
         fake.on(Reply(calls=(("probe", '{"a": "b"}'),)))
         gate = RecordingGate()
@@ -219,7 +219,7 @@ async def test_the_same_call_three_times_stops_the_turn():
 
 
 async def test_max_steps_bounds_the_loop():
-    """A turn makes at most max_steps requests and then says that it stopped."""
+    """A turn makes at most max_steps requests and then says that it stopped (TRN-04)."""
     async with stage() as (fake, factory, _):
         fake.on(lambda seen: Reply(calls=(("probe", json.dumps({"a": str(len(seen.messages))})),)))
         reply = await factory.build("p", custom(fake), {"KEY": "k"}).run(asking("go", steps=4), RecordingGate())
@@ -228,7 +228,7 @@ async def test_max_steps_bounds_the_loop():
 
 
 async def test_rate_limits_are_waited_for_as_the_provider_said():
-    """429 with retry-after is waited out, spread by jitter, and the request repeated."""
+    """429 with retry-after is waited out, spread by jitter, and the request repeated (TRN-05)."""
     async with stage() as (fake, factory, clock):
         fake.on(Reply(status=429, retry_after=7), Reply(status=503), Reply(text="at last"))
         reply = await factory.build("p", custom(fake), {"KEY": "k"}).run(asking("go", timeout=60), RecordingGate())
@@ -239,7 +239,7 @@ async def test_rate_limits_are_waited_for_as_the_provider_said():
 
 
 async def test_retries_end_before_the_turn_does():
-    """A provider that asks for more time than the turn has fails the turn at once, retryable."""
+    """A provider that asks for more time than the turn has fails the turn at once, retryable (TRN-05)."""
     async with stage() as (fake, factory, clock):
         fake.on(Reply(status=429, retry_after=3600))
         with pytest.raises(EngineError, match="slow down") as caught:
@@ -250,7 +250,7 @@ async def test_retries_end_before_the_turn_does():
 
 
 async def test_a_rejected_key_is_said_without_the_key():
-    """401 is not retried; the error names the provider and never the key."""
+    """401 is not retried; the error names the provider and never the key (TRN-05)."""
     # not written out: a traceback shows this test's own lines too
     key = "-".join(("sk", "canary"))
     async with stage() as (fake, factory, _):
@@ -258,6 +258,19 @@ async def test_a_rejected_key_is_said_without_the_key():
             await factory.build("p", custom(fake, "status-401"), {"KEY": key}).run(asking("x"), RecordingGate())
         assert not caught.value.retryable
         assert fake.count == 1
+        assert key not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 500, 503])
+async def test_no_refusal_repeats_the_key(status: int):
+    """A provider that quotes the key in its error is not quoted: neither error nor traceback holds it (TRN-05)."""
+    # not written out: a traceback shows this test's own lines too
+    key = "-".join(("sk", "canary"))
+    async with stage() as (fake, factory, _):
+        fake.on(Reply(status=status))
+        with pytest.raises(EngineError) as caught:
+            await factory.build("p", custom(fake, retries=0), {"KEY": key}).run(asking("x"), RecordingGate())
+        assert fake.requests[0].key == key
         assert key not in "".join(traceback.format_exception(caught.value))
 
 
@@ -271,7 +284,7 @@ async def test_the_fallback_answers_when_the_first_cannot():
 
 
 async def test_a_failing_provider_is_left_alone_for_its_profile_only():
-    """After repeated failures one profile stops asking for a while; another profile is not held back."""
+    """After repeated failures one profile stops asking for a while; another is not held back (TRN-05)."""
     async with stage() as (fake, factory, clock):
         fake.on(Reply(status=500), key="bad")
         bad = factory.build("a", custom(fake, retries=4), {"KEY": "bad"})
@@ -290,20 +303,29 @@ async def test_a_failing_provider_is_left_alone_for_its_profile_only():
 
 @pytest.mark.parametrize("model", ["hang", "hang-body", "drip"])
 async def test_a_silent_provider_ends_with_the_turns_time(model: str):
-    """A provider that hangs before, in, or all along the body ends with the turn's timeout, visibly."""
+    """A provider that hangs before, in, or all along the body ends with the turn's timeout, visibly; meanwhile
+    another session is answered (TRN-02).
+    """
     async with stage() as (fake, factory, _):
         engine = factory.build("p", custom(fake, model, retries=0), {"KEY": "k"})
+        other = factory.build("q", custom(fake), {"KEY": "k"})
+        await other.run(asking("warm"), RecordingGate())
         async with asyncio.timeout(10):
+            silent = asyncio.create_task(engine.run(asking("go", timeout=0.6, idle=30), RecordingGate()), name="silent")
+            assert (await other.run(asking("y"), RecordingGate())).text == "echo: y"
+            assert not silent.done()
             with pytest.raises(EngineError, match=r"did not finish|sign of life|unreadable|reached") as caught:
-                await engine.run(asking("go", timeout=0.6, idle=30), RecordingGate())
+                await silent
         assert caught.value.retryable
-        assert (await factory.build("q", custom(fake), {"KEY": "k"}).run(asking("y"), RecordingGate())).text
 
 
-async def test_idle_is_shorter_than_the_whole():
-    """Without a byte for idle_timeout seconds the request ends, long before the turn's own end."""
+@pytest.mark.parametrize("model", ["hang", "hang-body"])
+async def test_idle_is_shorter_than_the_whole(model: str):
+    """Without a byte for idle_timeout seconds, from the start or in mid-body, the request ends, long before the
+    turn's own end (TRN-02).
+    """
     async with stage() as (fake, factory, _):
-        engine = factory.build("p", custom(fake, "hang", retries=0), {"KEY": "k"})
+        engine = factory.build("p", custom(fake, model, retries=0), {"KEY": "k"})
         async with asyncio.timeout(10):
             with pytest.raises(EngineError, match="sign of life"):
                 await engine.run(asking("go", timeout=1000, idle=0.3), RecordingGate())

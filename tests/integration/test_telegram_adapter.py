@@ -114,7 +114,7 @@ async def test_a_thread_that_is_no_number_is_gone_not_general(stage: Stage) -> N
 
 
 async def test_refused_markup_is_sent_once_as_plain_text(stage: Stage) -> None:
-    """When Telegram cannot read our HTML, the words still arrive, once."""
+    """When Telegram cannot read our HTML, the words still arrive, once (DLV-05)."""
     adapter, host = stage.bot("career")
     stage.server.fault("sendMessage", status=400, description="Bad Request: can't parse entities: odd")
     await adapter.send(say(Address(adapter.key, "-1002", "6"), "**hello**"))
@@ -158,7 +158,7 @@ async def test_an_answer_survives_the_message_it_answers(stage: Stage) -> None:
 
 
 async def test_previews_are_off(stage: Stage) -> None:
-    """Every send says that links are not to be opened by Telegram."""
+    """Every send says that links are not to be opened by Telegram (DLV-09)."""
     adapter, _ = stage.bot("career")
     await adapter.send(say(Address(adapter.key, "-1002", "6"), "http://x.y"))
     await adapter.close()

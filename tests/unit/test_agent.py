@@ -156,7 +156,9 @@ def test_capped_text_says_so():
 
 
 def test_the_breaker_opens_closes_and_opens_longer():
-    """It opens after a row of failures, lets one through afterwards, and opens for twice as long when that fails."""
+    """It opens after a row of failures, lets one through afterwards, and opens for twice as long when that fails
+    (TRN-05).
+    """
     breaker = Breaker()
     for _ in range(THRESHOLD):
         assert breaker.wait(0) == 0

@@ -39,7 +39,7 @@ texts = st.one_of(st.lists(words, max_size=120).map("".join), st.lists(lines, ma
 @settings(max_examples=600, deadline=None)
 @given(text=texts, limit=st.integers(2, 80), reserve=st.integers(0, 20), utf16=st.booleans())
 def test_nothing_is_lost_and_every_part_fits(text: str, limit: int, reserve: int, utf16: bool) -> None:
-    """Whatever the text, the bodies concatenate to it and no part is longer than allowed, in the platform's unit."""
+    """Whatever the text, the bodies concatenate to it and no part is over the limit in the platform's unit (DLV-05)."""
     measure = markup.utf16_len if utf16 else len
     limit += reserve
     parts = markup.pieces(text, limit, measure, reserve=reserve)
@@ -54,7 +54,7 @@ def test_nothing_is_lost_and_every_part_fits(text: str, limit: int, reserve: int
 @settings(max_examples=300, deadline=None)
 @given(text=texts, limit=st.integers(8, 60))
 def test_only_fences_are_added(text: str, limit: int) -> None:
-    """What stands in a part beside the original is a fence opened again at its start or closed at its end."""
+    """What stands in a part beside the original is a fence opened again at its start or closed at its end (DLV-05)."""
     for before, part in zip([None, *markup.pieces(text, limit)], markup.pieces(text, limit), strict=False):
         assert part.head == "" or part.head.startswith(("```", "~~~"))
         assert part.tail.strip("\n`~") == ""
@@ -62,7 +62,7 @@ def test_only_fences_are_added(text: str, limit: int) -> None:
 
 
 def test_a_code_block_is_closed_and_opened_again_with_its_language() -> None:
-    """A long code block stays code in every part."""
+    """A long code block stays code in every part (DLV-05)."""
     code = "".join(f"line number {n}\n" for n in range(40))
     parts = markup.split(f"See:\n\n```python\n{code}```\nDone.", 120)
     assert len(parts) > 3
@@ -93,13 +93,13 @@ def test_sentences_then_words_are_kept_whole() -> None:
 
 @pytest.mark.parametrize("cluster", ["👩‍👩‍👧", "🇩🇪", "👍🏽", "e\u0301\u0302", "❤️", "\r\n", "각"])
 def test_what_people_see_as_one_character_stays_whole(cluster: str) -> None:
-    """Families, flags, skin tones, accents and jamo are not torn apart."""
+    """Families, flags, skin tones, accents and jamo are not torn apart (DLV-05)."""
     for part in markup.split(cluster * 60, 25, markup.utf16_len):
         assert part.replace(cluster, "") == ""
 
 
 def test_a_text_that_fits_is_left_alone() -> None:
-    """Exactly the limit is one part, one more is two; nothing is no part at all."""
+    """Exactly the limit is one part, one more is two; nothing is no part at all (DLV-05)."""
     assert markup.split("x" * 4096, 4096) == ["x" * 4096]
     assert len(markup.split("x" * 4097, 4096)) == 2
     assert len(markup.split("𝔘" * 2049, 4096, markup.utf16_len)) == 2

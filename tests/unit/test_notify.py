@@ -52,7 +52,7 @@ def test_without_systemd_nothing_happens(address: str | None) -> None:
 
 
 def test_the_watchdog_wants_progress_of_every_part() -> None:
-    """One stuck part starves the watchdog, and is named."""
+    """One stuck part starves the watchdog, and is named (OPS-03)."""
     watchdog = Watchdog(period=10)
     assert watchdog.due({"loop": 100, "database": 98}, now=101)
     assert not watchdog.due({"loop": 100, "database": 90}, now=101)
@@ -60,7 +60,7 @@ def test_the_watchdog_wants_progress_of_every_part() -> None:
 
 
 def test_an_unwatched_or_silent_daemon_feeds_nothing() -> None:
-    """No WatchdogSec, or no part that reports at all, means no WATCHDOG=1."""
+    """No WatchdogSec, or no part that reports at all, means no WATCHDOG=1 (OPS-03)."""
     assert not Watchdog(period=0).due({"loop": 1}, now=1)
     assert not Watchdog(period=10).due({}, now=1)
 
@@ -70,7 +70,7 @@ def test_an_unwatched_or_silent_daemon_feeds_nothing() -> None:
     ages=st.dictionaries(st.sampled_from(["loop", "database", "adapters"]), st.floats(0, 2000), min_size=1),
 )
 def test_a_frozen_part_is_noticed_before_the_period_ends(period: float, ages: dict[str, float]) -> None:
-    """The last feed after a part froze leaves systemd to act within one and a half periods of the freeze."""
+    """The last feed after a part froze leaves systemd to act within one and a half periods (OPS-03)."""
     watchdog, now = Watchdog(period), 10_000.0
     fed = watchdog.due({name: now - age for name, age in ages.items()}, now)
     assert fed == all(now - (now - age) <= period / 2 for age in ages.values())
@@ -96,7 +96,7 @@ asyncio.run(main())
 
 
 def test_a_frozen_loop_ends_with_the_stacks_of_its_threads() -> None:
-    """A handler that blocks the loop is named in the dump, and the process exits for the supervisor to restart it."""
+    """A handler that blocks the loop is named in the dump, and the process exits to be restarted (OPS-03)."""
     ended = subprocess.run([sys.executable, "-c", FROZEN], capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert "a_handler_that_blocks" in ended.stderr
@@ -106,7 +106,7 @@ LIVELY = FROZEN.replace("time.sleep(30)", "await asyncio.sleep(1.2); raise Syste
 
 
 def test_a_turning_loop_is_left_alone() -> None:
-    """A loop that turns outlives several periods."""
+    """A loop that turns outlives several periods (OPS-03)."""
     ended = subprocess.run([sys.executable, "-c", LIVELY], capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 7
 

@@ -75,7 +75,7 @@ GRANDCHILD = "sleep 300 & echo $!; wait"
 
 
 async def test_a_timeout_kills_the_grandchildren_too(tmp_path: Path):
-    """After its time the whole process group is killed; what was printed before is kept."""
+    """After its time the whole process group is killed; what was printed before is kept (TRN-09)."""
     result = await Launcher().run(["sh", "-c", GRANDCHILD], env=env(tmp_path), cwd=tmp_path, seconds=0.5)
     assert result.timed_out
     assert result.exit_code == -9
@@ -83,7 +83,7 @@ async def test_a_timeout_kills_the_grandchildren_too(tmp_path: Path):
 
 
 async def test_cancelling_kills_the_group(tmp_path: Path):
-    """A cancelled caller leaves no process behind."""
+    """A cancelled caller leaves no process behind (TRN-09)."""
     fifo = tmp_path / "ready"
     os.mkfifo(fifo)
     script = f"sleep 300 & echo $! > {fifo}; wait"
@@ -95,6 +95,33 @@ async def test_cancelling_kills_the_group(tmp_path: Path):
     with pytest.raises(asyncio.CancelledError):
         await run
     await until_gone(pid)
+
+
+STUBBORN = "trap '' TERM INT HUP; (trap '' TERM; sleep 300 & echo $!; wait) & echo $!; wait"
+
+
+async def test_a_family_that_ignores_signals_is_killed_while_the_loop_goes_on(tmp_path: Path):
+    """Child, grandchild and great-grandchild that ignore SIGTERM are gone within five seconds of their time, and the
+    loop kept ticking all along (TRN-09).
+    """
+    loop, ticks = asyncio.get_running_loop(), 0
+
+    def tick() -> None:
+        nonlocal ticks, beat
+        ticks += 1
+        beat = loop.call_later(0.01, tick)
+
+    beat = loop.call_soon(tick)
+    async with asyncio.timeout(6):
+        result = await Launcher().run(["sh", "-c", STUBBORN], env=env(tmp_path), cwd=tmp_path, seconds=1)
+    beat.cancel()
+    assert result.timed_out
+    # a loop that was held up for the whole second ticks two or three times
+    assert ticks > 10
+    family = [int(pid) for pid in result.stdout.split()]
+    assert len(family) == 2
+    for pid in family:
+        await until_gone(pid)
 
 
 async def test_a_leader_that_ends_does_not_wait_for_its_background(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The workspace and the built-in tools, on a real file system."""
 
+import asyncio
 import json
 import os
 import stat
@@ -117,6 +118,34 @@ async def test_only_regular_files_are_read(desk: Desk):
     assert "not a file" in (await desk.use("read_file", path="pipe")).text
     assert (await desk.use("read_file", path="d")).failed
     assert (await desk.use("write_file", path="d", content="x")).failed
+
+
+@pytest.mark.parametrize(
+    ("work", "name", "arguments"),
+    [
+        ("read", "read_file", {"path": "a"}),
+        ("write", "write_file", {"path": "b", "content": "x"}),
+        ("walk", "list_files", {}),
+        ("walk", "search_files", {"text": "x"}),
+    ],
+)
+async def test_a_slow_disk_does_not_hold_the_loop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, work: str, name: str, arguments: dict[str, Any]
+):
+    """While a file tool waits for the disk the event loop goes on: only the loop lets it finish here (TRN-09)."""
+    await desk.use("write_file", path="a", content="x")
+    loop, begun, go, real = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), getattr(Workspace, work)
+
+    def slow(*given: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(5)
+        return real(*given)
+
+    monkeypatch.setattr(Workspace, work, slow)
+    use = asyncio.create_task(desk.use(name, **arguments), name="use")
+    await begun.wait()
+    go.set()
+    assert not (await use).failed
 
 
 def test_swapping_a_folder_for_a_link_never_lets_a_read_out(tmp_path: Path):

@@ -90,7 +90,9 @@ async def _resume(town: Town, keys: list[str]) -> None:
 
 @pytest.mark.parametrize("point", ["freeze:model.before", "freeze:send.before"])
 async def test_a_frozen_loop_ends_itself(tmp_path: Path, point: str) -> None:
-    """When the loop stands still the process ends within WatchdogSec, shows its stacks, and the next start goes on."""
+    """When the loop stands still the process ends within WatchdogSec, shows its stacks, and the next start goes on
+    (OPS-03).
+    """
     watchdog = {"WATCHDOG_USEC": "2000000"}
     async with world() as outside:
         town = Town(tmp_path, outside)
