@@ -187,7 +187,7 @@ async def test_markup_is_shown_without_its_source(rig: Rig) -> None:
 
 
 async def test_long_texts_are_cut_without_loss_and_every_part_is_taken(rig: Rig) -> None:
-    """Split parts carry every word in order and the platform accepts each of them."""
+    """Split parts carry every word in order and the platform accepts each of them (DLV-05)."""
     host = host_of(rig)
     place = rig.places["thread"] if "thread" in rig.places else rig.places["group"]
     code = "\n".join(f"value_{n} = {n}" for n in range(700))

@@ -110,7 +110,9 @@ class Script:
 
 
 async def test_parts_of_a_chat_arrive_in_order_and_once(tmp_path: Path) -> None:
-    """A long text is cut, and its parts and the texts behind it arrive in the order they were stored (promise 5)."""
+    """A long text is cut, and its parts and the texts behind it arrive in the order they were stored (promise 5,
+    DLV-05).
+    """
     async with booted(tmp_path, platform=Platform(max_text=3)) as rig:
         await rig.post("abcdefgh", "x", "yz!1")
         assert await rig.platform.arrived(6) == ["abc", "def", "gh", "x", "yz!", "1"]
@@ -397,7 +399,7 @@ async def test_taking_up_a_bot_sends_nothing_twice(tmp_path: Path) -> None:
 
 
 async def test_a_crash_around_a_send_is_marked_and_only_that(tmp_path: Path) -> None:
-    """Killed with a part on its way: the next boot sends it again marked, the ones behind plain (DLV-01)."""
+    """Killed with a part on its way: the next boot sends it again marked, the ones behind plain (DLV-01, DLV-05)."""
     async with Database.opened(tmp_path / "ledger.db", MIGRATIONS, log=MemoryLog(), clock=ManualClock()) as db:
         drafts = [delivery.Draft(f"d{n}", Address(MAIN, "c1"), n, 3, f"p{n}") for n in (1, 2, 3)]
         await db.write(lambda tx: delivery.insert(tx, drafts, turn_id=None, boot=1, at=1.0, begin_first=True))

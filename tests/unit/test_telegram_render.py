@@ -47,6 +47,26 @@ def test_code_in_a_list_keeps_its_indentation() -> None:
     assert html == '1. do:\n<pre><code class="language-py">if x:\n    y</code></pre>\n2. done'
 
 
+@pytest.mark.parametrize(
+    "target", ["tg://user?id=1", "TG://User?id=1", "tg:user?id=1", "tg&#58;//user?id=1", "tg://user/?id=1"]
+)
+@pytest.mark.parametrize(
+    "form", ["[t]({})", "[t](<{}>)", "<{}>", "![t]({})", "[t][r]\n\n[r]: {}", "**[t]({})**", '<a href="{}">t</a>', "{}"]
+)
+def test_no_spelling_of_a_link_pings_a_person(form: str, target: str) -> None:
+    """However a model writes a link to a person, Telegram reads no mention of an account out of it (DLV-09)."""
+    _, entities = read_html(to_html(form.format(target), PARSER))
+    assert [entity for entity in entities if "user" in entity or "user" in entity.get("url", "").lower()] == []
+
+
+@pytest.mark.parametrize("words", ["@everyone", "@here", "@channel", "<!channel>", "<!everyone>", "<@U123>", "<@&42>"])
+def test_calls_to_everybody_stay_words(words: str) -> None:
+    """What pings a whole room elsewhere arrives as the plain characters, with no markup of its own (DLV-09)."""
+    text, entities = read_html(to_html(f"hello {words} there", PARSER))
+    assert text == f"hello {words} there"
+    assert {entity["type"] for entity in entities} <= {"mention"}
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from(MARKS)), max_size=60))
 def test_telegram_can_always_read_it(parts: list[str]) -> None:
