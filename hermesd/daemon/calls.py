@@ -108,13 +108,17 @@ class Calls:
 
     async def profiles(self, args: Args) -> Any:
         broken = self.desk.profiles.unavailable()
-        able = [
-            {"name": name, "state": "ok", "reason": "", "model": self._model(name)}
-            for name in self.desk.profiles
-            if name not in broken
-        ]
+        able = [self._profile(name) for name in self.desk.profiles if name not in broken]
         unable = [{"name": name, "state": "broken", "reason": why, "model": ""} for name, why in broken.items()]
         return sorted(able + unable, key=lambda profile: profile["name"])
+
+    def _profile(self, name: str) -> dict[str, str]:
+        ctx = self.desk.profiles[name]
+        row = {"name": name, "home": str(ctx.home.path)}
+        try:
+            return row | {"state": "ok", "reason": "", "model": ctx.agent.label}
+        except ProfileUnavailable as error:
+            return row | {"state": "broken", "reason": error.message, "model": ""}
 
     def _model(self, name: str) -> str:
         try:

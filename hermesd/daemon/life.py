@@ -244,7 +244,10 @@ class Life:
             "ready", action="daemon.ready", seconds=round(self.clock.monotonic() - started, 3), bots=bots,
             profiles=len(ground.profiles), epoch=ground.live.snapshot.epoch,
         )  # fmt: skip
-        self.on_ready(Ready(calls.open_links(), bots, tuple(ground.profiles)))
+        troubles = tuple(
+            f"{bot.key} is {bot.state}: {bot.detail}" for bot in house.bots.values() if bot.state is not BotState.UP
+        )
+        self.on_ready(Ready(calls.open_links(), bots, tuple(ground.profiles), troubles))
 
     # --- loop ------------------------------------------------------------------------------------------------------
 
@@ -265,7 +268,7 @@ class Life:
     async def _drain(self, ground: Ground, house: House) -> None:
         budget = ground.live.snapshot.settings.drain_seconds
         self.log.info("draining", action="daemon.drain", budget=budget, running=house.lanes.total)
-        Notifier(self.environment.notify_socket).stopping("finishing what runs")
+        Notifier(self.environment.notify_socket).stopping("finishing what runs", within=budget)
         drain = Drain(house.fleet, house.intake, house.lanes, house.outbox, ground.ledger, self.clock, self.log)
         with self._giving_up:
             await drain.run(budget)

@@ -85,10 +85,9 @@ async def test_what_was_stored_is_not_lost_by_a_restart(rig: Rig) -> None:
     assert [message.text for message in inbound(host)] == ["one", "two"]
 
 
+@pytest.mark.needs("repeat")
 async def test_a_message_written_while_down_arrives_after(rig: Rig) -> None:
     """Where the platform keeps messages for a bot that is away, none is dropped."""
-    if not rig.can_repeat:
-        pytest.skip("this platform has nobody to write to while the bot is down")
     host = host_of(rig)
     await rig.says(rig.places["dm"], "while you were out")
     async with connected(rig, host):
@@ -96,10 +95,9 @@ async def test_a_message_written_while_down_arrives_after(rig: Rig) -> None:
     assert [message.text for message in inbound(host)] == ["while you were out"]
 
 
+@pytest.mark.needs("repeat")
 async def test_a_repeated_event_keeps_its_id(rig: Rig) -> None:
     """A second delivery of one event has the same event id, so that it is stored once."""
-    if not rig.can_repeat:
-        pytest.skip("this platform does not repeat")
     host = host_of(rig)
     async with connected(rig, host):
         said = await rig.says(rig.places["dm"], "once")
@@ -110,10 +108,9 @@ async def test_a_repeated_event_keeps_its_id(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("person", ["another_bot", "the_bot_itself"])
+@pytest.mark.needs("bots")
 async def test_bots_are_told_from_people(rig: Rig, person: Any) -> None:
     """Messages of this and of other bots are flagged, so that bots never talk to each other."""
-    if not rig.has_bots:
-        pytest.skip("no bots write on this platform")
     host = host_of(rig)
     async with connected(rig, host):
         said = await rig.says(rig.places["group"], "beep", person=person)
@@ -230,10 +227,9 @@ async def test_every_refusal_is_told_apart(rig: Rig) -> None:
             await deliver(adapter, host, outgoing(place, f"after {fault}"))
 
 
+@pytest.mark.needs("unreachable")
 async def test_an_unreachable_platform_is_told_from_a_broken_connection(rig: Rig) -> None:
     """When no byte left, the error says so: trying again is safe."""
-    if "unreachable" not in rig.send_faults:
-        pytest.skip("this platform is always within reach")
     host = host_of(rig)
     adapter = rig.plugin.build(rig.settings(), host)
     await rig.break_send("unreachable", rig.places["dm"])
@@ -263,10 +259,9 @@ async def test_every_end_of_receiving_is_told_apart(rig: Rig) -> None:
             assert f"after {fault}" in [message.text for message in inbound(host)]
 
 
+@pytest.mark.needs("tokens")
 async def test_a_running_bot_notices_that_its_token_is_gone(rig: Rig) -> None:
     """A token revoked while the bot runs ends `run` with Unauthorized."""
-    if "unauthorized" not in rig.receive_faults:
-        pytest.skip("no tokens here")
     host = host_of(rig)
 
     async def until_it_ends() -> None:

@@ -11,6 +11,7 @@ from processes import World
 from verdict import Answer, Question
 
 from hermesd.delivery.policy import DUPLICATE_MARK
+from hermesd.gateway.decider import GIVEN_UP
 
 #: name → token
 BOTS = {"alpha": "1001:AAAA-the-token-of-alpha", "beta": "1002:BBBB-the-token-of-beta"}
@@ -33,7 +34,7 @@ BOT = (
     '  - {{platform: telegram, bot_id: {name}, token: "${{env:{variable}}}", base_url: "{url}", '
     "access: {{allow: everyone, require_mention: true}}}}"
 )
-_NOTICES = ("I was interrupted in the middle of your last message", "I gave up on your last message")
+_NOTICES = ("I was interrupted in the middle of your last message", "I gave up on your last message", GIVEN_UP)
 
 
 @dataclass(slots=True)
