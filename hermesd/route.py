@@ -180,6 +180,11 @@ class RouteTable:
                 for key in step.rows:
                     yield step.route(key)
 
+    def chats(self, key: AdapterKey) -> tuple[str, ...]:
+        """The chats that routes name for one bot, each once."""
+        named = (route.chat for route in self if route.platform == key.platform and route.bot in (None, key.bot_id))
+        return tuple(dict.fromkeys(chat for chat in named if chat is not None))
+
     def match(self, message: InboundMessage, aliases: Aliases | None = None) -> Resolution:
         """Where this message goes; `aliases` lets routes written for a chat's former id still match."""
         return self.resolve(message.address, user=message.sender.id, parent_chat=message.parent_chat, aliases=aliases)

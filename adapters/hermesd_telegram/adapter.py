@@ -177,10 +177,10 @@ class TelegramAdapter:
             except TelegramError as error:
                 raise failure.while_polling(error) from None
 
-    async def probe(self) -> Sequence[Finding]:
-        """Look at the token, privacy mode and webhook, live."""
+    async def probe(self, chats: Sequence[str] = ()) -> Sequence[Finding]:
+        """Look at the token, privacy mode, webhook, and whether the bot may write in these chats, live."""
         async with self._endpoints.lease(*self._place):
-            return await probe.look(self._connected())
+            return await probe.look(self._connected(), chats)
 
     async def close(self) -> None:
         """Give the connections back; sends under way keep theirs until they are done."""

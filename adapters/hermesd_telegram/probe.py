@@ -12,7 +12,11 @@ PRIVACY = "@BotFather → /setprivacy → choose the bot → Disable, then remov
 GROUPS = "@BotFather → /setjoingroups → choose the bot → Enable"
 
 
-async def look(bot: RawBot) -> Sequence[Finding]:
+#: groups that are looked at: one question each
+MOST_CHATS = 50
+
+
+async def look(bot: RawBot, chats: Sequence[str] = ()) -> Sequence[Finding]:
     """Every finding, the good ones too. Never raises for what Telegram says."""
     try:
         me = await bot.ask("getMe")
@@ -36,4 +40,23 @@ async def look(bot: RawBot) -> Sequence[Finding]:
         found.append(Finding("warning", f"{name} has a webhook, which starting the daemon removes"))
     if pending := hook.get("pending_update_count"):
         found.append(Finding("ok", f"{pending} messages wait at Telegram"))
-    return found
+    # a person's own chat has a positive id, and only they can close it
+    groups = [chat for chat in dict.fromkeys(chats) if chat.startswith("-")]
+    return [*found, *[await _rights(bot, name, me.get("id"), group) for group in groups[:MOST_CHATS]]]
+
+
+async def _rights(bot: RawBot, name: str, own_id: object, chat: str) -> Finding:
+    """Whether the bot can answer in a group and its topics."""
+    try:
+        member = await bot.ask("getChatMember", chat_id=chat, user_id=own_id)
+    except TelegramError as error:
+        fix = f"open the group → add members → {name}; /whereami there prints its id"
+        return Finding("error", f"{name} is not in the group {chat} that a route names ({error.message})", fix)
+    member = member if isinstance(member, Mapping) else {}
+    status = member.get("status")
+    if status in ("left", "kicked"):
+        return Finding("error", f"{name} is not in the group {chat} that a route names", f"add {name} to the group")
+    if status == "restricted" and not member.get("can_send_messages"):
+        fix = f"open the group → its members → {name} → Permissions → allow sending messages"
+        return Finding("error", f"{name} may not write in the group {chat} and its topics", fix)
+    return Finding("ok", f"{name} may write in the group {chat} and its topics")

@@ -100,7 +100,7 @@ class WebAdapter:
         self._menu = tuple(menu)
         self._feed.menu()
 
-    async def probe(self) -> Sequence[Finding]:
+    async def probe(self, chats: Sequence[str] = ()) -> Sequence[Finding]:
         """Say how the page is guarded and where it is."""
         settings = self._settings
         if settings.token is not None and len(self._host.secret(settings.token)) < _SHORTEST:

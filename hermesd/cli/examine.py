@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hermesd.address import AdapterKey
 from hermesd.cli import offline, probe, show
 from hermesd.cli.place import Place
 from hermesd.errors import HermesdError
@@ -56,11 +57,12 @@ def bots(place: Place) -> list[tuple[str, list[Finding]]]:
     except HermesdError:
         return []  # said under "configuration" already
     read = place.environment.secrets(place.config).read
-    return [
-        (f"{bot.platform}/{bot.bot_id}", list(asyncio.run(probe.look(bot, read))))
-        for bot in settings.bots
-        if bot.enabled
-    ]
+    found = []
+    for bot in settings.bots:
+        if bot.enabled:
+            key = AdapterKey(bot.platform, bot.bot_id)
+            found.append((str(key), list(asyncio.run(probe.look(bot, read, settings.routes.chats(key))))))
+    return found
 
 
 def machine(state: Path) -> Iterator[Finding]:

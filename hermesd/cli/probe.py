@@ -67,13 +67,15 @@ class ProbeHost:
     def report(self, state: BotState, detail: str = "", *, fix: str = "") -> None: ...
 
 
-async def look(settings: BotSettings, read_secret: Callable[[SecretRef], str]) -> Sequence[Finding]:
-    """What `doctor` says about one bot. Never raises: what cannot be asked is a finding too."""
+async def look(
+    settings: BotSettings, read_secret: Callable[[SecretRef], str], chats: Sequence[str] = ()
+) -> Sequence[Finding]:
+    """What `doctor` says about one bot and the chats its routes name. It never raises."""
     key = AdapterKey(settings.platform, settings.bot_id)
     try:
         adapter = loading.plugins([settings.platform])[settings.platform].build(settings, ProbeHost(key, read_secret))
         try:
-            return await adapter.probe()
+            return await adapter.probe(chats)
         finally:
             await adapter.close()
     except HermesdError as error:

@@ -203,9 +203,10 @@ class Calls:
 
     async def doctor(self, args: Args) -> Any:
         found = []
+        routes = self.desk.live.snapshot.routes
         for bot in self.desk.bots.values():
             try:
-                findings = await bot.adapter.probe() if bot.adapter is not None else ()
+                findings = await bot.adapter.probe(routes.chats(bot.key)) if bot.adapter is not None else ()
             except Exception as error:  # noqa: BLE001  # one bot's trouble must not hide what the others have to say
                 findings = (Finding("error", f"cannot be looked at: {type(error).__name__}: {error}", bot.fix),)
             found.append({"bot": str(bot.key), "findings": [asdict(finding) for finding in findings]})

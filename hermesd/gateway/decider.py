@@ -222,9 +222,8 @@ class Decider:
             text = f"No profile answers here: {routed.resolution.why}. /whereami shows the line that routes this place."
             return self._refuse(routed, "no profile is routed", text)
         lane = key.encode()
-        waiting = self._desk.lanes.waiting(lane) + queued.get(lane, 0)
-        if waiting >= self._desk.live.snapshot.settings.limits.lane_queue:
-            return self._full(routed, waiting)
+        if self._desk.lanes.is_full(lane, queued.get(lane, 0)):
+            return self._full(routed, self._desk.live.snapshot.settings.limits.lane_queue)
         queued[lane] = queued.get(lane, 0) + 1
         return self._queue(routed, key)
 

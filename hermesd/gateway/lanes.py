@@ -92,16 +92,14 @@ class Lanes:
         known = self._lanes.get(lane)
         return known.running if known else None
 
-    def is_full(self, lane: str) -> bool:
-        return self.waiting(lane) >= self._bounds().lane_queue
+    def is_full(self, lane: str, coming: int = 0) -> bool:
+        """Whether a conversation takes no more, `coming` ones that are about to be offered counted."""
+        return self.waiting(lane) + coming >= self._bounds().lane_queue
 
     @property
     def total(self) -> int:
         """Turns running now."""
         return self._total
-
-    def turns_running(self) -> tuple[Turn, ...]:
-        return tuple(lane.running.turn for lane in self._lanes.values() if lane.running)
 
     # --- work ------------------------------------------------------------------------------------------------------
 

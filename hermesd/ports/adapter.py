@@ -151,8 +151,8 @@ class Adapter(Protocol):
         """Publish the command menu (name without slash, one-line help) where the platform has one."""
         ...
 
-    async def probe(self) -> Sequence[Finding]:
-        """Live checks for `doctor`, with the exact click that fixes each."""
+    async def probe(self, chats: Sequence[str] = ()) -> Sequence[Finding]:
+        """Live checks for `doctor`, with the exact click that fixes each; `chats` are those that routes name."""
         ...
 
     async def close(self) -> None:

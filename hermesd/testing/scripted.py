@@ -145,7 +145,7 @@ class ScriptedAdapter:
     async def commands(self, menu: Sequence[tuple[str, str]]) -> None:
         """There is no menu."""
 
-    async def probe(self) -> Sequence[Finding]:
+    async def probe(self, chats: Sequence[str] = ()) -> Sequence[Finding]:
         return ()
 
     async def close(self) -> None:

@@ -357,6 +357,22 @@ async def test_migration_is_seen_from_both_sides(stage: Stage) -> None:
     assert (host.messages()[0].kind, host.messages()[0].migrated_to) == (MessageKind.MIGRATION, "-1009")
 
 
+async def test_probe_looks_at_the_rights_in_routed_groups(stage: Stage) -> None:
+    """`doctor` names each group of a route in which the bot may not write or is missing, and the click for it."""
+    adapter, _ = stage.bot("career")
+    bot = stage.server.bot(TOKENS["career"])
+    forum = stage.server.forum(-1001, "House", {6: "career"})
+    good = await adapter.probe(["-1001", "111"])
+    assert [f.level for f in good if "-1001" in f.what] == ["ok"]
+    assert not any("111" in f.what for f in good)
+    bot.muted_in.add(forum.id)
+    (muted,) = [f for f in await adapter.probe(["-1001"]) if f.level == "error"]
+    assert "Permissions" in muted.fix
+    (missing,) = [f for f in await adapter.probe(["-4242"]) if f.level == "error"]
+    assert "add" in missing.fix
+    await adapter.close()
+
+
 async def test_probe_names_the_exact_click(stage: Stage) -> None:
     """`doctor` sees privacy mode and a bad token, and says which button helps."""
     adapter, _ = stage.bot("career")

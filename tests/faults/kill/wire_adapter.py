@@ -102,7 +102,7 @@ class WireAdapter:
 
     async def commands(self, menu: Sequence[tuple[str, str]]) -> None: ...
 
-    async def probe(self) -> Sequence[Finding]:
+    async def probe(self, chats: Sequence[str] = ()) -> Sequence[Finding]:
         return []
 
     async def close(self) -> None:
