@@ -1,6 +1,7 @@
 """The test's end of `light.py`: start a life, kill it, hear how it ended."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -41,7 +42,9 @@ class Running:
     def kill(self, how: int = signal.SIGKILL) -> None:
         """Send a signal, unless it has ended by itself."""
         if not self.ended.done():
-            os.kill(self.pid, how)
+            # it may have ended in this very moment, and the news is still on its way
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, how)
 
 
 @dataclass(slots=True)
