@@ -1,7 +1,7 @@
 """Tools as models, the gate and the journal see them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -92,7 +92,6 @@ class TurnContext:
     log: Log
     #: bytes of output a tool may return to the model
     output_cap: int = 40_000
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
